@@ -1,0 +1,1 @@
+"""The workstation: from recordings to a trained, exported and replayed model."""

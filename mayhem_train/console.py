@@ -1,0 +1,33 @@
+"""What a person sees in the terminal: one console and one style of progress bar for every command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+Item = TypeVar("Item")
+
+console = Console()
+error_console = Console(stderr=True)
+
+
+def progress_bar() -> Progress:
+    """A progress display on stderr that vanishes when done, so that stdout holds results only."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=error_console,
+        transient=True,
+    )
+
+
+def track(items: Iterable[Item], description: str, total: int | None = None) -> Iterator[Item]:
+    """Iterates over `items` behind a progress bar."""
+    with progress_bar() as progress:
+        yield from progress.track(items, total=total, description=description)

@@ -1,0 +1,1 @@
+"""Datasets: labels in, index and samples out."""

@@ -1,0 +1,1 @@
+"""Evaluation: metrics, replay through the node, reports."""

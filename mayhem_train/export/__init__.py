@@ -1,0 +1,1 @@
+"""Export: checkpoint to one self-describing ONNX file."""

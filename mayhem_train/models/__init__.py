@@ -1,0 +1,1 @@
+"""Networks: bodies, heads and their assembly."""

@@ -1,0 +1,58 @@
+"""Outputs appear whole or not at all, and never over something that exists unless asked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mayhem_ros.errors import MayhemError, UsageError
+
+
+def refuse_existing(path: Path, *, force: bool) -> None:
+    """Raises UsageError when `path` exists (an empty folder does not count) and `force` is not set."""
+    occupied = path.is_file() or path.is_symlink() or (path.is_dir() and any(path.iterdir()))
+    if occupied and not force:
+        raise UsageError(f"{path} exists already: choose another place or pass --force to replace it.")
+
+
+@contextmanager
+def whole_file(path: Path, *, force: bool = False) -> Iterator[Path]:
+    """Gives a partial path beside `path`; renames it onto `path` when the block ends well, removes it otherwise.
+
+    The partial file keeps the suffix of `path`, since many writers choose their format by it.
+    """
+    refuse_existing(path, force=force)
+    partial = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        yield partial
+        partial.replace(path)
+    except OSError as error:
+        raise MayhemError(
+            f"Cannot write {path} ({error.strerror or error}): free the disk or choose another place."
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
+    """Gives an empty partial folder beside `path`; renames it to `path` when the block ends well."""
+    refuse_existing(path, force=force)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        yield partial
+        if path.exists():
+            shutil.rmtree(path)
+        partial.rename(path)
+    except OSError as error:
+        raise MayhemError(
+            f"Cannot write {path} ({error.strerror or error}): free the disk or choose another place."
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Recordings: open any of them, find any frame."""

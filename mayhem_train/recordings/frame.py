@@ -1,0 +1,53 @@
+"""The name of one camera image: its recording, its topic, and its place among that topic's messages."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from mayhem_ros.errors import MayhemError
+
+_NAME = re.compile(r"^(?P<recording>[^/\\]+)-(?P<index>\d{6,})\.(?:png|jpg|jpeg)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One message of an image topic.
+
+    Attributes:
+        recording: the recording's stem (file or folder name without `.bag`, `.db3` or `.mcap`).
+        topic: the topic as recorded.
+        index: counts that topic's messages in the recording from 0.
+        log_time_ns: when the message was recorded, ns since the epoch.
+        stamp_ns: the message header's stamp, ns since the epoch.
+    """
+
+    recording: str
+    topic: str
+    index: int
+    log_time_ns: int
+    stamp_ns: int
+
+    @property
+    def name(self) -> str:
+        """The frame's name in CVAT and in extracted image files."""
+        return frame_name(self.recording, self.index)
+
+
+def frame_name(recording: str, index: int) -> str:
+    """`<recording>-<index:06d>.png`."""
+    return f"{recording}-{index:06d}.png"
+
+
+def parse_frame_name(name: str) -> tuple[str, int]:
+    """The recording's stem and the frame's index that a name stands for; subfolders are refused.
+
+    Raises:
+        MayhemError: the name leaves its folder or is not `<recording>-<index>.png`.
+    """
+    match = _NAME.match(name)
+    if match is None or match["recording"].startswith("."):
+        raise MayhemError(
+            f"Image name {name!r} is not of the form <recording>-<index>.png: rename it as it was exported."
+        )
+    return match["recording"], int(match["index"])
