@@ -16,7 +16,7 @@ TASKS = ("multitask", "detection", "segmentation")
 
 @dataclass(frozen=True)
 class DetectionClass:
-    """One kind of object: `id` is its value in the output `labels`, `score_threshold` the least score worth publishing."""
+    """One kind of object: `id` is its value in the output `labels`, below `score_threshold` it is not published."""
 
     id: int
     name: str
@@ -118,6 +118,4 @@ def read_card(metadata: Mapping[str, str], path: str) -> ModelCard:
     try:
         return ModelCard.from_json(metadata[METADATA_KEY])
     except ValueError as error:
-        raise MayhemError(
-            f"{path} carries an invalid model card ({error}): export it again with `mayhem export`."
-        ) from error
+        raise MayhemError(f"{path} carries an invalid model card ({error}): export it again.") from error

@@ -48,9 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="\n".join(f"  {verb:<12} {summary}" for verb, summary in VERBS.items()),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "verb", choices=VERBS, metavar="VERB", help="one of those below; `mayhem VERB --help` says more"
-    )
+    parser.add_argument("verb", choices=VERBS, metavar="VERB", help="see below; `mayhem VERB --help` says more")
     verb = parser.parse_args(argv[:1]).verb
     command = load_command(verb)
     verb_parser = argparse.ArgumentParser(

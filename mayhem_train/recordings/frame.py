@@ -47,7 +47,5 @@ def parse_frame_name(name: str) -> tuple[str, int]:
     """
     match = _NAME.match(name)
     if match is None or match["recording"].startswith("."):
-        raise MayhemError(
-            f"Image name {name!r} is not of the form <recording>-<index>.png: rename it as it was exported."
-        )
+        raise MayhemError(f"Image name {name!r} is not <recording>-<index>.png: name it as it was exported.")
     return match["recording"], int(match["index"])
