@@ -36,7 +36,7 @@ class Command(Protocol):
 
 def load_command(verb: str) -> Command:
     """Imports the module behind a verb."""
-    return importlib.import_module(f"mayhem_train.commands.{verb.replace('-', '_')}")  # type: ignore[return-value]
+    return importlib.import_module(f"mayhem_train.commands.{verb.replace('-', '_')}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,20 +51,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help="see below; `mayhem VERB --help` says more")
     verb = parser.parse_args(argv[:1]).verb
     command = load_command(verb)
-    verb_parser = argparse.ArgumentParser(
-        prog=f"mayhem {verb}",
-        description=VERBS[verb],
-        epilog=f"example:\n  {command.EXAMPLE}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    command.add_arguments(verb_parser)
     try:
-        if getattr(command, "FORWARDS_UNKNOWN", False):
-            arguments, arguments_rest = verb_parser.parse_known_args(argv[1:])
-            arguments.rest = arguments_rest
-        else:
-            arguments = verb_parser.parse_args(argv[1:])
-        return command.run(arguments)
+        if getattr(command, "FORWARDS_ARGUMENTS", False):  # the verb has a parser of its own
+            return command.run(argparse.Namespace(rest=argv[1:]))
+        verb_parser = argparse.ArgumentParser(
+            prog=f"mayhem {verb}",
+            description=VERBS[verb],
+            epilog=f"example:\n  {command.EXAMPLE}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.add_arguments(verb_parser)
+        return command.run(verb_parser.parse_args(argv[1:]))
     except MayhemError as error:
         print(f"mayhem {verb}: {error}", file=sys.stderr)
         return error.exit_code

@@ -1,0 +1,106 @@
+"""A network: one shared body and a head for each task, assembled by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from mayhem_ros.errors import UsageError
+from mayhem_train.models.bodies import MobileNetBody, Weights, build_body
+from mayhem_train.models.features import Features
+from mayhem_train.models.lraspp import LRASPP
+from mayhem_train.models.specification import NetworkSpecification
+from mayhem_train.models.ssdlite import SSDLite
+from mayhem_train.models.targets import Targets
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class Head(Protocol):
+    """What a task's head offers; it is an nn.Module as well."""
+
+    def __call__(self, features: Features) -> Any:
+        """The task's raw predictions."""
+
+    def losses(self, predictions: Any, targets: Targets) -> dict[str, Tensor]:
+        """The terms of the task's loss by name, scalars; the task's loss is their sum."""
+
+
+class MultiTaskNetwork(nn.Module):
+    """A body and its heads.
+
+    Args:
+        specification: what it was built from.
+        body: images to features.
+        heads: task name to head.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, specification: NetworkSpecification, body: MobileNetBody, heads: dict[str, nn.Module]):
+        super().__init__()
+        self.specification = specification
+        self.body = body
+        self.heads = nn.ModuleDict(heads)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks' names."""
+        return tuple(self.heads)
+
+    def forward(self, images: Tensor) -> dict[str, Any]:
+        """Raw predictions by task from RGB images [N, 3, H, W] with values 0 to 255, at the specification's size."""
+        features = self.body((images / 255 - self.mean) / self.std)
+        return {task: head(features) for task, head in self.heads.items()}
+
+    def losses(self, predictions: dict[str, Any], targets: Targets) -> dict[str, dict[str, Tensor]]:
+        """Each task's loss terms."""
+        heads: dict[str, Head] = dict(self.heads.items())  # type: ignore[arg-type]
+        return {task: heads[task].losses(predictions[task], targets) for task in predictions}
+
+
+def lraspp_mtl(specification: NetworkSpecification, weights: Weights) -> MultiTaskNetwork:
+    """SSDLite and LR-ASPP on one MobileNet."""
+    body = build_body(specification.body, weights)
+    size = (specification.height, specification.width)
+    return MultiTaskNetwork(
+        specification,
+        body,
+        {
+            "detection": SSDLite(body.channels, *size, classes=len(specification.detection_classes)),
+            "segmentation": LRASPP(body.channels, classes=len(specification.segmentation_classes)),
+        },
+    )
+
+
+NETWORKS: dict[str, Callable[[NetworkSpecification, Weights], MultiTaskNetwork]] = {"lraspp-mtl": lraspp_mtl}
+
+
+def build_network(specification: NetworkSpecification, weights: Weights) -> MultiTaskNetwork:
+    """The network that a specification names; `weights` says what its body starts from.
+
+    Raises:
+        UsageError: no network or body of this name, no classes to learn, or a size it cannot take.
+    """
+    if specification.name not in NETWORKS:
+        raise UsageError(f"There is no network {specification.name!r}: choose one of {', '.join(NETWORKS)}.")
+    if min(specification.height, specification.width) < 64:
+        raise UsageError(
+            f"The network's input is {specification.height}x{specification.width} pixels: choose at least 64x64."
+        )
+    for kind, classes in (
+        ("box", specification.detection_classes),
+        ("surface", specification.segmentation_classes),
+    ):
+        if not classes:
+            raise UsageError(
+                f"{specification.name} learns boxes and surfaces, and the dataset has no {kind} class: label some."
+            )
+    return NETWORKS[specification.name](specification, weights)

@@ -1,0 +1,158 @@
+"""SSDLite: object boxes from depthwise-separable predictors over default boxes of several scales.
+
+SSD: Liu et al. 2016, "SSD: Single Shot MultiBox Detector"; SSDLite: Sandler et al. 2018, "MobileNetV2".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.detection._utils import BoxCoder, SSDMatcher
+from torchvision.models.detection.anchor_utils import DefaultBoxGenerator
+from torchvision.models.detection.image_list import ImageList
+from torchvision.models.detection.ssdlite import SSDLiteHead
+from torchvision.ops import Conv2dNormActivation, box_iou, clip_boxes_to_image
+
+from mayhem_train.models.features import FeatureChannels, Features
+from mayhem_train.models.overlaps import suppress_overlaps
+from mayhem_train.models.targets import Targets
+
+EXTRA_CHANNELS = (512, 256)
+# As a share of the image's side, one per level and one beyond. The field's boxes are small: half of the labelled
+# cars and pedestrians of a street drive span less than 0.08, which 0.2 (the paper's smallest) never matches.
+SCALES = (0.05, 0.1, 0.2, 0.4, 0.65, 0.95)
+ASPECT_RATIOS = (2.0, 3.0)
+MATCH_IOU = 0.5
+NEGATIVES_PER_POSITIVE = 3
+CANDIDATES = 400
+DETECTIONS = 100
+LEAST_SCORE = 0.01
+OVERLAP_IOU = 0.55
+
+# torchvision trains its SSDLite with these.
+_norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.03)
+
+
+class BoxPredictions(NamedTuple):
+    """Raw predictions for A default boxes: logits float32 [N, A, 1 + K], offsets float32 [N, A, 4]."""
+
+    logits: Tensor
+    offsets: Tensor
+
+
+class Detections(NamedTuple):
+    """The best boxes of N images, padded to D each.
+
+    Attributes:
+        boxes: float32 [N, D, 4], xyxy as shares of the image's width and height.
+        scores: float32 [N, D], falling, 0 where padded.
+        labels: int64 [N, D], 1 to K.
+        counts: int64 [N], how many are real.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    counts: Tensor
+
+
+class SSDLite(nn.Module):
+    """A detection head on levels c3, c4, c5 and two extra ones of stride 64 and 128.
+
+    Args:
+        channels: the body's channels.
+        height: of the network's input, pixels.
+        width: of the network's input, pixels.
+        classes: K, background not counted.
+    """
+
+    default_boxes: Tensor
+
+    def __init__(self, channels: FeatureChannels, height: int, width: int, classes: int):
+        super().__init__()
+        inputs = (channels.c5, *EXTRA_CHANNELS)
+        self.extra = nn.ModuleList(_extra_level(inputs[i], inputs[i + 1]) for i in range(len(EXTRA_CHANNELS)))
+        generator = DefaultBoxGenerator([list(ASPECT_RATIOS)] * (len(SCALES) - 1), scales=list(SCALES))
+        self.predictors = SSDLiteHead(
+            [*channels, *EXTRA_CHANNELS], generator.num_anchors_per_location(), classes + 1, _norm
+        )
+        strides = (8, 16, 32, 64, 128)
+        maps = [torch.empty(1, 1, -(-height // stride), -(-width // stride)) for stride in strides]
+        (default_boxes,) = generator(ImageList(torch.empty(1, 3, height, width), [(height, width)]), maps)
+        self.register_buffer("default_boxes", default_boxes, persistent=False)
+        self.height, self.width = height, width
+        self._coder = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
+        self._matcher = SSDMatcher(MATCH_IOU)
+
+    def forward(self, features: Features) -> BoxPredictions:
+        """Raw predictions for every default box."""
+        levels: list[Tensor] = list(features)
+        for extra in self.extra:
+            levels.append(extra(levels[-1]))
+        predictions = self.predictors(levels)
+        return BoxPredictions(predictions["cls_logits"], predictions["bbox_regression"])
+
+    def losses(self, predictions: BoxPredictions, targets: Targets) -> dict[str, Tensor]:
+        """The two terms of SSD's loss, each a sum over matched default boxes divided by their number.
+
+        Classification counts the hardest negatives only, three for each positive and at least three an image.
+        """
+        matched = [self._match(boxes, labels) for boxes, labels in zip(targets.boxes, targets.labels, strict=True)]
+        labels = torch.stack([labels for labels, _ in matched])
+        offsets = torch.stack([offsets for _, offsets in matched])
+        positive = labels > 0
+        positives = positive.sum().clamp(min=1)
+        localisation = functional.smooth_l1_loss(predictions.offsets[positive], offsets[positive], reduction="sum")
+        entropy = functional.cross_entropy(predictions.logits.transpose(1, 2), labels, reduction="none")
+        negatives = NEGATIVES_PER_POSITIVE * positive.sum(1, keepdim=True).clamp(min=1)
+        hardness = entropy.detach().masked_fill(positive, -1.0)
+        hard = hardness.argsort(dim=1, descending=True).argsort(dim=1) < negatives
+        classification = entropy[positive | hard].sum()
+        return {"classification": classification / positives, "localisation": localisation / positives}
+
+    def detect(self, predictions: BoxPredictions) -> Detections:
+        """The best boxes of each image, overlaps suppressed. Exports to ONNX: no size depends on the values."""
+        scores = predictions.logits.softmax(dim=-1)[..., 1:]
+        _, candidates = scores.amax(dim=-1).topk(min(CANDIDATES, scores.shape[1]), dim=1)
+        scores = scores.gather(1, candidates.unsqueeze(-1).expand(-1, -1, scores.shape[-1])).transpose(1, 2)
+        offsets = predictions.offsets.gather(1, candidates.unsqueeze(-1).expand(-1, -1, 4))
+        boxes = self._decode(offsets, self.default_boxes[candidates])
+        kept = suppress_overlaps(boxes, scores.contiguous(), OVERLAP_IOU, LEAST_SCORE).flatten(1)
+        best, places = kept.topk(min(DETECTIONS, kept.shape[1]), dim=1)
+        rows = places % boxes.shape[1]
+        return Detections(
+            boxes=boxes.gather(1, rows.unsqueeze(-1).expand(-1, -1, 4)),
+            scores=best,
+            labels=places // boxes.shape[1] + 1,
+            counts=(best > 0).sum(dim=1),
+        )
+
+    def _match(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Per default box its label (0 background) int64 [A] and the offsets to its object float32 [A, 4]."""
+        if len(boxes) == 0:
+            default_boxes = self.default_boxes
+            return labels.new_zeros(len(default_boxes)), default_boxes.new_zeros(default_boxes.shape)
+        objects = self._matcher(box_iou(boxes, self.default_boxes))
+        offsets = self._coder.encode_single(boxes[objects.clamp(min=0)], self.default_boxes)
+        return torch.where(objects >= 0, labels[objects.clamp(min=0)], 0), offsets
+
+    def _decode(self, offsets: Tensor, default_boxes: Tensor) -> Tensor:
+        """Boxes [N, K, 4] as shares of the image's sides, clipped to it."""
+        boxes = self._coder.decode_single(offsets.flatten(0, 1), default_boxes.flatten(0, 1)).view(offsets.shape)
+        boxes = clip_boxes_to_image(boxes, (self.height, self.width))
+        return boxes / boxes.new_tensor([self.width, self.height, self.width, self.height])
+
+
+def _extra_level(channels_in: int, channels_out: int) -> nn.Sequential:
+    middle = channels_out // 2
+    layers: Sequence[nn.Module] = (
+        Conv2dNormActivation(channels_in, middle, 1, norm_layer=_norm, activation_layer=nn.ReLU6),
+        Conv2dNormActivation(middle, middle, 3, 2, groups=middle, norm_layer=_norm, activation_layer=nn.ReLU6),
+        Conv2dNormActivation(middle, channels_out, 1, norm_layer=_norm, activation_layer=nn.ReLU6),
+    )
+    return nn.Sequential(*layers)

@@ -1,0 +1,94 @@
+"""What a checkpoint says about its network besides the weights, and how to get the network back."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+
+from mayhem_ros.errors import MayhemError
+from mayhem_train.models.network import MultiTaskNetwork, build_network
+from mayhem_train.models.specification import NetworkSpecification
+
+CHECKPOINT_KEY = "mayhem"
+_NETWORK_PREFIX = "network."
+
+
+@dataclass(frozen=True)
+class TrainedNetwork:
+    """A network's specification, what validation said of it, and where it comes from."""
+
+    specification: NetworkSpecification
+    score_thresholds: Mapping[str, float]
+    metrics: Mapping[str, float]
+    balancer: str
+    seed: int
+    dataset_sha256: str
+    git_revision: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, which `torch.load(weights_only=True)` takes."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> TrainedNetwork:
+        """The inverse of `to_dict`. Raises KeyError where a field is missing."""
+        return cls(
+            specification=NetworkSpecification.from_dict(fields["specification"]),
+            score_thresholds=dict(fields["score_thresholds"]),
+            metrics=dict(fields["metrics"]),
+            balancer=str(fields["balancer"]),
+            seed=int(fields["seed"]),
+            dataset_sha256=str(fields["dataset_sha256"]),
+            git_revision=str(fields["git_revision"]),
+        )
+
+
+def load_trained_network(path: Path) -> tuple[TrainedNetwork, MultiTaskNetwork]:
+    """A checkpoint's description and its network, in evaluation mode on the CPU.
+
+    Raises:
+        MayhemError: the file is missing, is no checkpoint of this software, or its weights do not fit.
+    """
+    checkpoint = read_checkpoint(path)
+    try:
+        trained = TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY])
+        weights = checkpoint["state_dict"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise MayhemError(
+            f"{path} is no checkpoint of `mayhem train` ({type(error).__name__}: {error}): name one of its checkpoints."
+        ) from error
+    network = build_network(trained.specification, "none")
+    own = {name.removeprefix(_NETWORK_PREFIX): w for name, w in weights.items() if name.startswith(_NETWORK_PREFIX)}
+    try:
+        network.load_state_dict(own)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise MayhemError(f"The weights in {path} do not fit the network they name ({reason}): train again.") from error
+    return trained, network.eval()
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The checkpoint's dictionary, read without running any code it may hold.
+
+    Raises:
+        MayhemError: the file is missing or is no checkpoint.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, BadZipFile) as error:
+        if isinstance(error, OSError) and error.strerror:
+            reason = error.strerror
+        else:
+            reason = "it is truncated, damaged or something else"
+        raise MayhemError(
+            f"Cannot read the checkpoint {path} ({reason}): name a .ckpt file of `mayhem train`."
+        ) from error
+    if not isinstance(checkpoint, dict):
+        raise MayhemError(f"{path} holds no checkpoint: name a .ckpt file of `mayhem train`.")
+    return checkpoint

@@ -1,0 +1,202 @@
+"""The exported file: self-describing, of any batch and size, and never written when it disagrees with torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_ros.onnx_model import OnnxModel
+from mayhem_train.cli import main
+from mayhem_train.export.deployable import DeployableNetwork
+from mayhem_train.export.onnx_file import export_checkpoint, model_card
+from mayhem_train.export.parity import check_parity, generated_images
+from mayhem_train.models.network import MultiTaskNetwork, build_network
+from mayhem_train.models.specification import NetworkSpecification
+from mayhem_train.training.trained_network import CHECKPOINT_KEY, TrainedNetwork
+
+SPECIFICATION = NetworkSpecification("lraspp-mtl", "mobilenet_v2", 96, 128, ("person", "agv"), ("floor",))
+
+
+def untied_network() -> MultiTaskNetwork:
+    """Random weights tie the scores of all default boxes; varied predictors tell them apart as training does."""
+    torch.manual_seed(0)
+    network = build_network(SPECIFICATION, "none")
+    with torch.no_grad():
+        for predictors in (network.heads["detection"].predictors, network.heads["segmentation"]):
+            for parameter in predictors.parameters():
+                parameter.add_(0.2 * torch.randn_like(parameter))
+    network.train()
+    with torch.no_grad():
+        for _ in range(3):  # calibrates batch normalisation
+            network(torch.stack([torch.from_numpy(i) for i in generated_images(4, 96, 128)]).permute(0, 3, 1, 2))
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def trained() -> TrainedNetwork:
+    return TrainedNetwork(
+        SPECIFICATION, {"person": 0.4, "agv": 0.25}, {"map": 0.5, "iou/floor": 0.9}, "equal", 7, "ab" * 32, "c0ffee"
+    )
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory, trained) -> Path:
+    path = tmp_path_factory.mktemp("run") / "best.ckpt"
+    weights = {f"network.{name}": value for name, value in untied_network().state_dict().items()}
+    torch.save({"state_dict": weights, CHECKPOINT_KEY: trained.to_dict()}, path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def exported(checkpoint) -> Path:
+    out = checkpoint.parent / "model.onnx"
+    parity = export_checkpoint(checkpoint, out)
+    assert parity.detections > 20, "nothing was compared"
+    assert parity.score_difference <= 1e-5
+    assert parity.mask_agreement >= 0.9999
+    return out
+
+
+def test_the_card_tells_classes_thresholds_input_and_origin(exported, trained):
+    card = OnnxModel(exported, provider="cpu").card
+    assert card == model_card(trained, ("detection", "segmentation"))
+    assert [(c.id, c.name, c.score_threshold) for c in card.detection_classes] == [(1, "person", 0.4), (2, "agv", 0.25)]
+    assert [(c.id, c.name) for c in card.segmentation_classes] == [(0, "background"), (1, "floor")]
+    assert (card.input.height, card.input.width) == (96, 128)
+    assert card.origin.dataset_sha256 == "ab" * 32
+    assert card.origin.metrics == {"map": 0.5, "iou/floor": 0.9}
+
+
+@pytest.mark.parametrize("shape", [(1, 480, 640), (3, 121, 77), (2, 96, 128)])
+def test_any_batch_and_any_size_equal_torch(exported, checkpoint, shape):
+    count, height, width = shape
+    images = np.stack(generated_images(count, height, width))
+    deployable = DeployableNetwork(untied_network())
+    with torch.inference_mode():
+        boxes, scores, labels, counts, mask, confidence = (v.numpy() for v in deployable(torch.from_numpy(images)))
+    predictions = OnnxModel(exported, provider="cpu").predict(images)
+    for place, prediction in enumerate(predictions):
+        found = int(counts[place])
+        assert len(prediction.boxes) == found > 0
+        np.testing.assert_allclose(prediction.scores, scores[place, :found], atol=1e-5)
+        np.testing.assert_array_equal(np.sort(prediction.labels), np.sort(labels[place, :found]))
+        np.testing.assert_allclose(prediction.boxes[0], boxes[place, 0], atol=1e-2)
+        assert prediction.mask.shape == (height, width)
+        assert (prediction.mask == mask[place]).mean() >= 0.9999
+        assert np.abs(prediction.mask_confidence.astype(int) - confidence[place]).max() <= 1
+    assert all((p.boxes <= [width, height, width, height]).all() and (p.boxes >= 0).all() for p in predictions)
+
+
+def test_a_batch_says_what_its_images_say_alone(exported):
+    images = np.stack(generated_images(3, 120, 160))
+    model = OnnxModel(exported, provider="cpu")
+    for together, image in zip(model.predict(images), images, strict=True):
+        (alone,) = model.predict(image[None])
+        np.testing.assert_allclose(together.scores, alone.scores, atol=1e-5)
+        np.testing.assert_array_equal(together.mask, alone.mask)
+
+
+def test_a_mask_that_disagrees_is_refused(exported):
+    network = untied_network()
+    check_parity(DeployableNetwork(network), exported, generated_images(2), shown_as=exported)
+    with torch.no_grad():
+        for classifier in (
+            network.heads["segmentation"].classifier.low_classifier,
+            network.heads["segmentation"].classifier.high_classifier,
+        ):
+            classifier.weight.neg_()
+            classifier.bias.neg_()
+    with pytest.raises(MayhemError, match=r"model\.onnx was not written.*mask's pixels"):
+        check_parity(DeployableNetwork(network), exported, generated_images(2), shown_as=exported)
+
+
+def test_boxes_that_disagree_are_refused(exported):
+    network = untied_network()
+    network.heads["detection"].default_boxes += 3.0
+    with pytest.raises(MayhemError, match=r"model\.onnx was not written.*detection scored"):
+        check_parity(DeployableNetwork(network), exported, generated_images(2), shown_as=exported)
+
+
+def test_scores_that_disagree_are_refused(exported):
+    network = untied_network()
+    with torch.no_grad():
+        for level in network.heads["detection"].predictors.classification_head.module_list:
+            level[1].bias.mul_(1.001)
+    with pytest.raises(MayhemError, match=r"model\.onnx was not written.*scores differ by"):
+        check_parity(DeployableNetwork(network), exported, generated_images(2), shown_as=exported)
+
+
+def test_a_refused_export_leaves_nothing_behind(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr("mayhem_train.export.parity.SCORE_TOLERANCE", -1.0)
+    with pytest.raises(MayhemError, match=r"model\.onnx was not written"):
+        export_checkpoint(checkpoint, tmp_path / "out" / "model.onnx")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_the_file_needs_no_other_and_passes_onnx_checker(exported, tmp_path):
+    alone = tmp_path / "alone.onnx"
+    alone.write_bytes(exported.read_bytes())
+    onnx.checker.check_model(onnx.load(alone), full_check=True)
+    assert OnnxModel(alone, provider="cpu").warm_up() > 0
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"PK\x03\x04 not a zip", b"\x89PNG\r\n\x1a\n" * 40], ids=["empty", "zip", "png"]
+)
+def test_a_file_that_is_no_checkpoint_is_one_sentence(tmp_path, capsys, content):
+    path = tmp_path / "best.ckpt"
+    path.write_bytes(content)
+    assert main(["export", str(path), "--out", str(tmp_path / "model.onnx")]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("mayhem export: Cannot read the checkpoint") and error.count("\n") == 1
+    assert not (tmp_path / "model.onnx").exists()
+
+
+def test_a_truncated_checkpoint_is_one_sentence(checkpoint, tmp_path, capsys):
+    path = tmp_path / "cut.ckpt"
+    path.write_bytes(checkpoint.read_bytes()[:-5000])
+    assert main(["export", str(path), "--out", str(tmp_path / "model.onnx")]) == 1
+    error = capsys.readouterr().err
+    assert "cut.ckpt" in error and "truncated" in error and error.count("\n") == 1
+
+
+def test_a_checkpoint_of_something_else_is_one_sentence(tmp_path, capsys):
+    path = tmp_path / "other.ckpt"
+    torch.save({"state_dict": {}}, path)
+    assert main(["export", str(path), "--out", str(tmp_path / "model.onnx")]) == 1
+    assert "is no checkpoint of `mayhem train`" in capsys.readouterr().err
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path, capsys):
+    marker = tmp_path / "ran"
+
+    class Malicious:
+        def __reduce__(self):
+            return (Path.touch, (marker,))
+
+    path = tmp_path / "evil.ckpt"
+    torch.save({CHECKPOINT_KEY: Malicious()}, path)
+    assert main(["export", str(path), "--out", str(tmp_path / "model.onnx")]) == 1
+    assert not marker.exists()
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_an_existing_file_is_kept_unless_forced(checkpoint, tmp_path, capsys):
+    out = tmp_path / "model.onnx"
+    out.write_text("mine")
+    assert main(["export", str(checkpoint), "--out", str(out)]) == 2
+    assert out.read_text() == "mine"
+    assert "--force" in capsys.readouterr().err
+    assert main(["export", str(checkpoint), "--out", str(out), "--force"]) == 0
+    assert OnnxModel(out, provider="cpu").card.task == "multitask"
+
+
+def test_a_missing_checkpoint_and_a_wrong_suffix_are_named(tmp_path, capsys):
+    assert main(["export", str(tmp_path / "no.ckpt"), "--out", str(tmp_path / "model.onnx")]) == 1
+    assert "no.ckpt (No such file or directory)" in capsys.readouterr().err
+    assert main(["export", str(tmp_path / "no.ckpt"), "--out", str(tmp_path / "model.pt")]) == UsageError.exit_code

@@ -1,0 +1,136 @@
+"""The heads: SSDLite against torchvision's SSD, LR-ASPP against hand-made values, suppression against torchvision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+from torchvision.models.detection import ssdlite320_mobilenet_v3_large
+from torchvision.ops import batched_nms
+
+from mayhem_train.models.features import FeatureChannels
+from mayhem_train.models.lraspp import LRASPP, most_likely
+from mayhem_train.models.overlaps import suppress_overlaps
+from mayhem_train.models.ssdlite import BoxPredictions, SSDLite
+
+CHANNELS = FeatureChannels(8, 8, 8)
+HEIGHT, WIDTH, CLASSES = 128, 160, 3
+
+
+@dataclass(frozen=True)
+class Truth:
+    boxes: tuple[Tensor, ...]
+    labels: tuple[Tensor, ...]
+    masks: Tensor
+
+
+@pytest.fixture
+def head() -> SSDLite:
+    return SSDLite(CHANNELS, HEIGHT, WIDTH, CLASSES).eval()
+
+
+@pytest.fixture
+def truth() -> Truth:
+    boxes = (
+        torch.tensor([[10.0, 20, 60, 90], [80, 30, 140, 70], [100, 100, 108, 120]]),
+        torch.tensor([[5.0, 5, 30, 40]]),
+    )
+    return Truth(boxes, (torch.tensor([1, 2, 3]), torch.tensor([2])), torch.zeros(2, HEIGHT, WIDTH, dtype=torch.uint8))
+
+
+def test_ssdlite_loss_equals_torchvisions(head, truth):
+    torch.manual_seed(0)
+    anchors = len(head.default_boxes)
+    predictions = BoxPredictions(torch.randn(2, anchors, CLASSES + 1), torch.randn(2, anchors, 4))
+    oracle = ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=CLASSES + 1)
+    matched = [oracle.proposal_matcher(oracle_iou(boxes, head.default_boxes)) for boxes in truth.boxes]
+    targets = [{"boxes": b, "labels": k} for b, k in zip(truth.boxes, truth.labels, strict=True)]
+    expected = oracle.compute_loss(
+        targets,
+        {"bbox_regression": predictions.offsets, "cls_logits": predictions.logits},
+        [head.default_boxes] * 2,
+        matched,
+    )
+    losses = head.losses(predictions, truth)
+    torch.testing.assert_close(losses["localisation"], expected["bbox_regression"])
+    torch.testing.assert_close(losses["classification"], expected["classification"])
+
+
+def oracle_iou(boxes: Tensor, anchors: Tensor) -> Tensor:
+    from torchvision.ops import box_iou
+
+    return box_iou(boxes, anchors)
+
+
+def test_perfect_predictions_are_decoded_to_the_truth(head, truth):
+    logits, offsets = [], []
+    for boxes, labels in zip(truth.boxes, truth.labels, strict=True):
+        anchor_labels, anchor_offsets = head._match(boxes, labels)
+        logits.append(20.0 * torch.nn.functional.one_hot(anchor_labels, CLASSES + 1))
+        offsets.append(anchor_offsets)
+    found = head.detect(BoxPredictions(torch.stack(logits), torch.stack(offsets)))
+    sides = torch.tensor([WIDTH, HEIGHT, WIDTH, HEIGHT])
+    assert found.counts.tolist() == [3, 1]
+    for place, (boxes, labels) in enumerate(zip(truth.boxes, truth.labels, strict=True)):
+        count = int(found.counts[place])
+        order = found.labels[place, :count].argsort()
+        assert found.labels[place, :count][order].tolist() == labels.tolist()
+        torch.testing.assert_close(found.boxes[place, :count][order] * sides, boxes, rtol=0, atol=1e-3)
+
+
+def test_an_image_without_objects_teaches_background_only(head):
+    anchors = len(head.default_boxes)
+    logits = torch.zeros(1, anchors, CLASSES + 1, requires_grad=True)
+    offsets = torch.zeros(1, anchors, 4, requires_grad=True)
+    empty = Truth(
+        (torch.zeros(0, 4),), (torch.zeros(0, dtype=torch.int64),), torch.zeros(1, HEIGHT, WIDTH, dtype=torch.uint8)
+    )
+    losses = head.losses(BoxPredictions(logits, offsets), empty)
+    assert losses["localisation"] == 0
+    torch.testing.assert_close(losses["classification"], 3 * torch.log(torch.tensor(4.0)))
+    losses["classification"].backward()
+    assert (logits.grad[..., 0] <= 0).all()
+    assert int((logits.grad[..., 0] < 0).sum()) == 3
+
+
+def test_suppression_keeps_what_torchvision_keeps():
+    torch.manual_seed(1)
+    corners = torch.rand(2, 60, 2)
+    boxes = torch.cat([corners, corners + 0.05 + 0.3 * torch.rand(2, 60, 2)], dim=2)
+    scores = torch.rand(2, 3, 60)
+    kept = suppress_overlaps(boxes, scores, 0.5, 0.2)
+    for image in range(2):
+        classes, places = torch.where(scores[image] > 0.2)
+        keep = batched_nms(boxes[image, places], scores[image, classes, places], classes, 0.5)
+        expected = torch.zeros(3, 60)
+        expected[classes[keep], places[keep]] = scores[image, classes[keep], places[keep]]
+        torch.testing.assert_close(kept[image], expected, rtol=0, atol=0)
+
+
+def test_unlabelled_pixels_teach_nothing():
+    head = LRASPP(CHANNELS, classes=1)
+    logits = torch.zeros(1, 2, 2, 2, requires_grad=True)
+    masks = torch.full((1, 16, 16), 255, dtype=torch.uint8)
+    masks[0, :4] = 1
+    loss = head.losses(logits, Truth((), (), masks))["cross_entropy"]
+    torch.testing.assert_close(loss, torch.log(torch.tensor(2.0)))
+    loss.backward()
+    assert (logits.grad[0, 1, 0] < 0).all()
+    assert (logits.grad[0, :, 1] == 0).all()
+
+
+def test_a_batch_without_any_labelled_pixel_has_zero_loss():
+    head = LRASPP(CHANNELS, classes=1)
+    logits = torch.randn(1, 2, 2, 2, requires_grad=True)
+    loss = head.losses(logits, Truth((), (), torch.full((1, 16, 16), 255, dtype=torch.uint8)))["cross_entropy"]
+    assert loss == 0
+    loss.backward()
+    assert (logits.grad == 0).all()
+
+
+def test_the_winning_class_comes_with_its_probability():
+    mask, confidence = most_likely(torch.log(torch.tensor([0.2, 0.7, 0.1])).view(1, 3, 1, 1))
+    assert mask.item() == 1
+    assert confidence.item() == round(0.7 * 255)
