@@ -1,0 +1,78 @@
+"""`mayhem inspect`: what recordings hold, as tables or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from mayhem_ros.errors import MayhemError
+from mayhem_train.console import console
+from mayhem_train.recordings.inspection import RecordingReport, TopicReport, inspect_recording
+from mayhem_train.recordings.recording import Recording
+
+EXAMPLE = "mayhem inspect drive-1.mcap drive-2.bag rosbag2_2026_11_02/"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the verb's arguments."""
+    parser.add_argument("recordings", nargs="+", type=Path, metavar="RECORDING", help=".mcap, .db3, .bag or a folder")
+    parser.add_argument("--json", action="store_true", help="print one JSON list instead of tables")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Shows every recording that can be read, and ends with 1 or 2 where one cannot."""
+    reports: list[RecordingReport] = []
+    exit_code = 0
+    for path in arguments.recordings:
+        try:
+            with Recording(path) as recording:
+                reports.append(inspect_recording(recording))
+        except MayhemError as error:
+            print(f"mayhem inspect: {error}", file=sys.stderr)
+            exit_code = max(exit_code, error.exit_code)
+            continue
+        if not arguments.json:
+            _show(reports[-1])
+    if arguments.json:
+        print(json.dumps([report.to_json() for report in reports], indent=2))
+    return exit_code
+
+
+def _show(report: RecordingReport) -> None:
+    facts = f"{report.storage}, {', '.join(report.compression) or 'not compressed'}, {_size(report.size_bytes)}"
+    times = f"{report.duration_s:.3f} s from {report.start}, {report.message_count} messages"
+    console.print(Text.assemble((report.stem, "bold"), f"  {facts}, {times}"), soft_wrap=True)
+    table = Table(show_lines=True)
+    table.add_column("topic, type, image", min_width=34)
+    for heading in ("count", "Hz", "largest\ngap", "stamps\ntwice", "stamps\nback"):
+        table.add_column(heading, justify="right")
+    for topic in report.topics:
+        table.add_row(
+            Text("\n".join(filter(None, (topic.name, topic.type, _image(topic)))), overflow="fold"),
+            str(topic.count),
+            "" if topic.rate_hz is None else f"{topic.rate_hz:.2f}",
+            "" if topic.largest_gap_s is None else f"{topic.largest_gap_s:.3f} s",
+            "" if topic.duplicated_stamps is None else str(topic.duplicated_stamps),
+            "" if topic.backward_stamps is None else str(topic.backward_stamps),
+        )
+    console.print(table)
+    for problem in report.problems:
+        console.print(Text(f"Problem: {problem}", style="yellow"), soft_wrap=True)
+
+
+def _image(topic: TopicReport) -> str:
+    size = "" if topic.width is None else f"{topic.width}x{topic.height} "
+    return f"{size}{topic.encoding or ''}"
+
+
+def _size(size: float) -> str:
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.4g} {unit}"
+        size /= 1000
+    return f"{size:.4g} GB"

@@ -1,0 +1,253 @@
+"""CVAT files and a folder of recordings become one dataset index: frames found, shapes converted, splits assigned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pycocotools import mask as rle_codec
+
+from mayhem_ros.errors import MayhemError
+from mayhem_train.console import track
+from mayhem_train.datasets.classes import BACKGROUND_LABEL, ClassMap, infer_class_map
+from mayhem_train.datasets.cvat import AreaShape, BoxShape, CvatFile, CvatImage, OtherShape, PolygonShape, read_cvat
+from mayhem_train.datasets.index import BACKGROUND, BoxLabel, Category, DatasetIndex, LabelledImage, SurfaceLabel
+from mayhem_train.datasets.splits import split_frames
+from mayhem_train.datasets.surfaces import paint, shape_rle
+from mayhem_train.recordings.frame import Frame, parse_frame_name
+from mayhem_train.recordings.recording import Recording, find_recordings
+
+
+@dataclass(frozen=True)
+class ImportCounts:
+    """What did not go into the index as it was drawn.
+
+    Attributes:
+        unlabelled: images listed without shapes, left out.
+        clipped: boxes cut at the image's border.
+        dropped: boxes of which nothing lies in the image.
+        invisible: surface classes of an image of which no pixel remains visible.
+    """
+
+    unlabelled: int = 0
+    clipped: int = 0
+    dropped: int = 0
+    invisible: int = 0
+
+    def __add__(self, other: ImportCounts) -> ImportCounts:
+        return ImportCounts(
+            self.unlabelled + other.unlabelled,
+            self.clipped + other.clipped,
+            self.dropped + other.dropped,
+            self.invisible + other.invisible,
+        )
+
+
+@dataclass(frozen=True)
+class ImportedDataset:
+    """A dataset index and the count of what was left out or cut on the way."""
+
+    index: DatasetIndex
+    counts: ImportCounts
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """An image together with the file that lists it."""
+
+    path: Path
+    image: CvatImage
+
+    @property
+    def place(self) -> str:
+        return f"{self.path}, image {self.image.name}"
+
+
+def import_cvat(
+    paths: Sequence[Path],
+    recordings: Path,
+    *,
+    classes: ClassMap | None = None,
+    topic: str | None = None,
+    empty_means_empty: bool = False,
+    traced_polygons: bool = False,
+    validation: Sequence[str] = (),
+    test: Sequence[str] = (),
+    validation_fraction: float = 0.2,
+) -> ImportedDataset:
+    """Builds the index; the order of `paths` does not matter.
+
+    Args:
+        paths: CVAT for images 1.1 files.
+        recordings: the folder that holds the recordings the image names speak of.
+        classes: things and surfaces; inferred from how labels are drawn where it is None.
+        topic: the image topic the frames were exported from; None where each recording has one only.
+        empty_means_empty: an image listed without shapes shows nothing, rather than being unlabelled and left out.
+        traced_polygons: polygon vertices are pixel indices, as contour tracing writes them; see `shape_rle`.
+        validation: recordings for validation; see `split_frames` for these three.
+        test: recordings for testing.
+        validation_fraction: how much goes to validation where `validation` is empty.
+
+    Raises:
+        MayhemError: something in a file or a recording is not as it must be; the sentence names the file.
+        UsageError: the splits ask for recordings that are not there.
+    """
+    files = [read_cvat(path) for path in sorted(set(paths), key=lambda path: (path.name, str(path)))]
+    class_map = infer_class_map(files) if classes is None else classes
+    entries = _entries_by_frame(files)
+    labelled = {key: entry for key, entry in entries.items() if entry.image.shapes or empty_means_empty}
+    if not labelled:
+        raise MayhemError(
+            f"No image in {_list(paths)} has shapes: label them, or pass --empty-means-empty if they show nothing."
+        )
+    indices: dict[str, list[int]] = {}
+    for recording, index in sorted(labelled):
+        indices.setdefault(recording, []).append(index)
+    splits = split_frames(indices, validation=validation, test=test, validation_fraction=validation_fraction)
+    frames = _find_frames(labelled, recordings, topic)
+
+    counts = ImportCounts(unlabelled=len(entries) - len(labelled))
+    images = []
+    background = Category(BACKGROUND, BACKGROUND_LABEL, is_thing=False)
+    category_of = {category.name: category for category in (background, *class_map.categories)}
+    for number, key in enumerate(track(sorted(labelled), "importing", total=len(labelled)), start=1):
+        entry, frame = labelled[key], frames[key]
+        shapes = _labelled_shapes(entry, class_map, category_of)
+        boxes, box_counts = _boxes(shapes, entry.image)
+        surfaces, surface_counts = _surfaces(shapes, entry.image, traced_polygons)
+        counts = counts + box_counts + surface_counts
+        images.append(
+            LabelledImage(
+                id=number,
+                width=entry.image.width,
+                height=entry.image.height,
+                recording=frame.recording,
+                topic=frame.topic,
+                index=frame.index,
+                log_time_ns=frame.log_time_ns,
+                stamp_ns=frame.stamp_ns,
+                split=splits[key],
+                boxes=boxes,
+                surfaces=surfaces,
+            )
+        )
+    return ImportedDataset(DatasetIndex(class_map.categories, tuple(images)), counts)
+
+
+def _entries_by_frame(files: Sequence[CvatFile]) -> dict[tuple[str, int], _Entry]:
+    entries: dict[tuple[str, int], _Entry] = {}
+    for file in files:
+        for image in file.images:
+            key = parse_frame_name(image.name)
+            if key in entries:
+                raise MayhemError(
+                    f"Image {image.name} is listed in {entries[key].path} and again in {file.path}: keep one of them."
+                )
+            entries[key] = _Entry(file.path, image)
+    return entries
+
+
+def _find_frames(
+    entries: dict[tuple[str, int], _Entry], folder: Path, topic_name: str | None
+) -> dict[tuple[str, int], Frame]:
+    """Looks every image up in its recording; also checks its index and its size."""
+    paths = find_recordings(folder)
+    frames: dict[tuple[str, int], Frame] = {}
+    by_recording: dict[str, list[tuple[int, _Entry]]] = {}
+    for (stem, index), entry in sorted(entries.items(), key=lambda item: item[0]):
+        by_recording.setdefault(stem, []).append((index, entry))
+    for stem, members in by_recording.items():
+        if stem not in paths:
+            raise MayhemError(
+                f"{members[0][1].path} labels frames of the recording {stem!r}, which is not in {folder}: "
+                "put it there or name its folder with --recordings."
+            )
+        with Recording(paths[stem]) as recording:
+            topic = recording.image_topic(topic_name)
+            size: tuple[int, int] | None = None
+            for index, entry in members:
+                if index >= topic.count:
+                    raise MayhemError(
+                        f"{entry.place}: {paths[stem]} has only {topic.count} images on {topic.name}: "
+                        "pass the recording or the --topic it was exported from."
+                    )
+                if size is None:
+                    height, width = recording.read_image(topic.name, 0).shape[:2]
+                    size = width, height
+                if (entry.image.width, entry.image.height) != size:
+                    raise MayhemError(
+                        f"{entry.place} is {entry.image.width}x{entry.image.height} pixels, but {topic.name} of "
+                        f"{paths[stem]} is {size[0]}x{size[1]}: pass the recording or the --topic it was exported from."
+                    )
+                frames[stem, index] = recording.frame(topic.name, index)
+    return frames
+
+
+def _labelled_shapes(
+    entry: _Entry, class_map: ClassMap, category_of: dict[str, Category]
+) -> list[tuple[AreaShape, Category]]:
+    """The image's shapes with their categories, without the ignored ones."""
+    shapes: list[tuple[AreaShape, Category]] = []
+    for shape in entry.image.shapes:
+        if shape.label in class_map.ignore:
+            continue
+        if isinstance(shape, OtherShape):
+            raise MayhemError(
+                f"{entry.place} has a <{shape.kind}> of {shape.label!r}, which is neither box, polygon nor mask: "
+                "draw it as one of these, or list its label under `ignore` in a class map."
+            )
+        name = class_map.rename.get(shape.label, shape.label)
+        if name not in category_of:
+            raise MayhemError(
+                f"{entry.place} has the label {shape.label!r}, which the class map does not name: "
+                "add it to things, surfaces, rename or ignore."
+            )
+        shapes.append((shape, category_of[name]))
+    return shapes
+
+
+def _boxes(shapes: Sequence[tuple[AreaShape, Category]], image: CvatImage) -> tuple[tuple[BoxLabel, ...], ImportCounts]:
+    """The image's things, clipped to it; one drawn as polygon or mask gets the box around it."""
+    labels = []
+    clipped = dropped = 0
+    for shape, category in shapes:
+        if not category.is_thing:
+            continue
+        drawn = _box_around(shape, image)
+        x1, y1, x2, y2 = drawn
+        box = max(x1, 0.0), max(y1, 0.0), min(x2, float(image.width)), min(y2, float(image.height))
+        if box[2] <= box[0] or box[3] <= box[1]:
+            dropped += 1
+            continue
+        clipped += box != drawn
+        labels.append(BoxLabel(category.id, box))
+    return tuple(labels), ImportCounts(clipped=clipped, dropped=dropped)
+
+
+def _surfaces(
+    shapes: Sequence[tuple[AreaShape, Category]], image: CvatImage, traced: bool
+) -> tuple[tuple[SurfaceLabel, ...], ImportCounts]:
+    """The image's surfaces: a higher z-order, then a later shape, covers what lies below."""
+    layers = [(shape, category) for shape, category in shapes if not category.is_thing]
+    layers.sort(key=lambda layer: layer[0].z_order)  # stable: document order within a z-order
+    size = image.width, image.height
+    encoded = [(category.id, shape_rle(shape, *size, traced=traced)) for shape, category in layers]
+    visible = paint(encoded, *size)
+    drawn = {category for category, _ in encoded if category != BACKGROUND}
+    labels = tuple(SurfaceLabel(category, rle) for category, rle in sorted(visible.items()))
+    return labels, ImportCounts(invisible=len(drawn) - len(labels))
+
+
+def _box_around(shape: AreaShape, image: CvatImage) -> tuple[float, float, float, float]:
+    if isinstance(shape, BoxShape):
+        return shape.box
+    if isinstance(shape, PolygonShape):
+        (x1, y1), (x2, y2) = shape.points.min(0).tolist(), shape.points.max(0).tolist()
+        return x1, y1, x2, y2
+    x, y, width, height = rle_codec.toBbox(shape_rle(shape, image.width, image.height)).tolist()
+    return x, y, x + width, y + height
+
+
+def _list(paths: Sequence[Path]) -> str:
+    return ", ".join(str(path) for path in paths)

@@ -1,0 +1,156 @@
+"""From a sample of any size to one of the network's size: plainly for evaluation, varied for training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from mayhem_ros.errors import UsageError
+from mayhem_train.datasets.index import UNLABELLED
+from mayhem_train.datasets.photometric import Photometric, vary_colours
+from mayhem_train.datasets.ranges import check_range, log_uniform, uniform
+from mayhem_train.datasets.samples import Sample
+
+# ImageNet's mean colour, which normalisation turns into zero: what lies beyond the image's border.
+_BORDER_COLOUR = (124, 116, 104)
+# A box of which a crop leaves less than this share of its area, or than this side in pixels, says too little.
+_LEAST_VISIBLE_SHARE = 0.3
+_LEAST_SIDE = 2.0
+
+
+class EvaluationTransform:
+    """Stretches a sample to the network's size, exactly as the exported graph does on the robot.
+
+    Bilinear, half-pixel centres, no antialiasing; since samples are uint8, the result is rounded to the nearest level
+    (ties to even), which the graph, being float, does not do. Masks take the nearest pixel by the same centres.
+    """
+
+    def __init__(self, size: Sequence[int]) -> None:
+        self.size = network_size(size)
+
+    def __call__(self, sample: Sample) -> Sample:
+        """The sample at the network's size."""
+        height, width = sample.mask.shape
+        scale = torch.tensor([self.size[1] / width, self.size[0] / height]).repeat(2)
+        return replace(
+            sample,
+            image=to_uint8(resize_image(sample.image, self.size)),
+            boxes=sample.boxes * scale,
+            mask=resize_mask(sample.mask, self.size),
+        )
+
+
+class TrainTransform:
+    """Varies a sample: a window of it, larger or smaller than the image, is stretched to the network's size.
+
+    Args:
+        size: (height, width) of the network's input, pixels.
+        flip: share of samples mirrored left to right.
+        min_scale: smallest zoom; below 1 the window is larger than the image, and beyond the border lies the mean
+            colour, unlabelled.
+        max_scale: largest zoom; 2 shows half the image's width and height.
+        aspect: the window's sides differ by a factor from 1 / (1 + a) to 1 + a from the image's.
+        photometric: how far colours are varied; None leaves them alone.
+
+    Boxes are cut at the window and left out where less than 30 % of their area or less than 2 pixels of a side remain.
+    Everything random comes from torch's CPU generator.
+    """
+
+    def __init__(
+        self,
+        size: Sequence[int],
+        flip: float = 0.5,
+        min_scale: float = 0.8,
+        max_scale: float = 2.0,
+        aspect: float = 0.1,
+        photometric: Photometric | None = Photometric(),  # noqa: B008 (it is frozen)
+    ) -> None:
+        self.size = network_size(size)
+        self.flip = check_range("flip", flip, 0, 1)
+        self.min_scale = check_range("min_scale", min_scale, 0.1, max_scale)
+        self.max_scale = check_range("max_scale", max_scale, min_scale, 10)
+        self.aspect = check_range("aspect", aspect, 0, 1)
+        self.photometric = photometric
+
+    def __call__(self, sample: Sample) -> Sample:
+        """A variation of the sample at the network's size."""
+        image, boxes, labels, mask = crop(sample, self._window(sample.mask.shape), self.size)
+        if torch.rand(()) < self.flip:
+            image, mask = image.flip(-1), mask.flip(-1)
+            left, top, right, bottom = boxes.unbind(1)
+            boxes = torch.stack([self.size[1] - right, top, self.size[1] - left, bottom], 1)
+        if self.photometric is not None:
+            image = vary_colours(image, self.photometric)
+        return replace(sample, image=to_uint8(image), boxes=boxes, labels=labels, mask=mask)
+
+    def _window(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
+        """(left, top, width, height) in whole source pixels: zoom uniform in its logarithm, place uniform."""
+        height, width = shape
+        zoom = log_uniform(self.min_scale, self.max_scale)
+        stretch = log_uniform(1 / (1 + self.aspect), 1 + self.aspect) ** 0.5
+        columns = max(1, round(width / zoom * stretch))
+        rows = max(1, round(height / zoom / stretch))
+        # Smaller than the image the window lies within it; larger, the image lies within the window.
+        left = round(uniform(0, width - columns))
+        top = round(uniform(0, height - rows))
+        return left, top, columns, rows
+
+
+def network_size(size: Sequence[int]) -> tuple[int, int]:
+    """(height, width) of a network's input, checked."""
+    if len(size) != 2 or min(size) < 32:
+        raise UsageError(f"The network's size is {list(size)}: give [height, width] of at least 32 pixels each.")
+    return int(size[0]), int(size[1])
+
+
+def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 [3, H, W] to float32 [3, *size], levels 0 to 255 not rounded: the sampling of the exported graph."""
+    return interpolate(image[None].float(), size=size, mode="bilinear", align_corners=False, antialias=False)[0]
+
+
+def resize_mask(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """uint8 [H, W] to uint8 [*size] by the nearest pixel, half-pixel centres."""
+    return interpolate(mask[None, None], size=size, mode="nearest-exact")[0, 0]
+
+
+def to_uint8(image: Tensor) -> Tensor:
+    """Rounds float levels to the nearest of 0 to 255, ties to even."""
+    return image.round().clamp_(0, 255).to(torch.uint8)
+
+
+def crop(
+    sample: Sample, window: tuple[int, int, int, int], size: tuple[int, int]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The window (left, top, width, height; whole source pixels, may leave the image) of a sample, stretched to `size`.
+
+    Returns image float32 [3, *size], levels 0 to 255; boxes float32 [M, 4]; labels int64 [M]; mask uint8 [*size].
+    """
+    left, top, columns, rows = window
+    image, mask = _cut(sample.image, sample.mask, window)
+    offset = torch.tensor([left, top], dtype=torch.float32).repeat(2)
+    scale = torch.tensor([size[1] / columns, size[0] / rows]).repeat(2)
+    whole = (sample.boxes - offset) * scale
+    limits = torch.tensor([size[1], size[0]], dtype=torch.float32).repeat(2)
+    boxes = whole.clamp(min=torch.zeros(4), max=limits)
+    sides = boxes[:, 2:] - boxes[:, :2]
+    visible = sides.prod(1) >= _LEAST_VISIBLE_SHARE * (whole[:, 2:] - whole[:, :2]).prod(1)
+    keep = visible & (sides >= _LEAST_SIDE).all(1)
+    return resize_image(image, size), boxes[keep], sample.labels[keep], resize_mask(mask, size)
+
+
+def _cut(image: Tensor, mask: Tensor, window: tuple[int, int, int, int]) -> tuple[Tensor, Tensor]:
+    left, top, columns, rows = window
+    height, width = mask.shape
+    x1, y1, x2, y2 = max(left, 0), max(top, 0), min(left + columns, width), min(top + rows, height)
+    seen, seen_mask = image[:, y1:y2, x1:x2], mask[y1:y2, x1:x2]
+    if (y2 - y1, x2 - x1) == (rows, columns):
+        return seen, seen_mask
+    canvas = torch.tensor(_BORDER_COLOUR, dtype=torch.uint8)[:, None, None].repeat(1, rows, columns)
+    canvas_mask = torch.full((rows, columns), UNLABELLED, dtype=torch.uint8)
+    canvas[:, y1 - top : y2 - top, x1 - left : x2 - left] = seen
+    canvas_mask[y1 - top : y2 - top, x1 - left : x2 - left] = seen_mask
+    return canvas, canvas_mask

@@ -1,0 +1,84 @@
+"""Classes come from a class map, or from how labels are drawn, always in the same order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from datasets_drives import box_element, image_element, polygon_element, write_cvat
+
+from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_train.datasets.classes import ClassMap, infer_class_map, read_class_map
+from mayhem_train.datasets.cvat import read_cvat
+from mayhem_train.datasets.index import Category
+
+FLOOR = polygon_element("floor", "0,0;9,0;9,9")
+
+
+def class_map(tmp_path: Path, text: str) -> ClassMap:
+    path = tmp_path / "classes.yaml"
+    path.write_text(text)
+    return read_class_map(path)
+
+
+def test_categories_number_things_first_then_surfaces(tmp_path: Path) -> None:
+    classes = class_map(tmp_path, "{things: [car, agv], surfaces: [road], rename: {van: car}, ignore: [sky]}")
+    assert classes == ClassMap(("car", "agv"), ("road",), {"van": "car"}, frozenset({"sky"}))
+    assert classes.categories == (Category(1, "car", True), Category(2, "agv", True), Category(3, "road", False))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[car]", "mapping"),
+        ("{things: [car], colours: [red]}", "keys out of"),
+        ("{things: car}", "`things`"),
+        ("{things: [1]}", "`things`"),
+        ("{}", "at least one class"),
+        ("{things: [car, car]}", "each once"),
+        ("{things: [car], surfaces: [car]}", "each once"),
+        ("{surfaces: [background]}", "'background'"),
+        ("{things: [car], rename: {van: lorry}}", "'lorry'"),
+        ("{things: [car], rename: [van]}", "`rename`"),
+        ("{things: [car], ignore: {sky: 1}}", "`ignore`"),
+    ],
+)
+def test_an_impossible_class_map_is_wrong_usage(tmp_path: Path, text: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=r"classes\.yaml") as caught:
+        class_map(tmp_path, text)
+    assert reason in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["{things: [car", "!!python/object/apply:os.system [ls]", "a: b: c"])
+def test_a_class_map_that_is_no_plain_yaml_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(MayhemError, match=r"classes\.yaml is no YAML") as caught:
+        class_map(tmp_path, text)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_class_map_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MayhemError, match=r"absent\.yaml"):
+        read_class_map(tmp_path / "absent.yaml")
+
+
+def test_without_a_map_boxes_are_things_and_polygons_surfaces_in_declared_order(tmp_path: Path) -> None:
+    first = image_element("a-000000.png", box_element("person", 1, 1, 2, 2), FLOOR, box_element("agv", 1, 1, 2, 2))
+    second = image_element("b-000000.png", box_element("crate", 1, 1, 2, 2), box_element("agv", 1, 1, 2, 2))
+    files = [
+        read_cvat(write_cvat(tmp_path / "1.xml", first, labels=["floor", "forklift", "agv", "person"])),
+        read_cvat(write_cvat(tmp_path / "2.xml", second, labels=["agv"])),
+    ]
+    assert infer_class_map(files) == ClassMap(("agv", "person", "crate"), ("floor",))
+
+
+def test_a_label_drawn_both_ways_asks_for_a_map(tmp_path: Path) -> None:
+    image = image_element("a-000000.png", FLOOR, box_element("floor", 1, 1, 2, 2))
+    file = read_cvat(write_cvat(tmp_path / "1.xml", image))
+    with pytest.raises(MayhemError, match=r"'floor' .*1\.xml.*class map"):
+        infer_class_map([file])
+
+
+def test_nothing_drawn_at_all_is_refused(tmp_path: Path) -> None:
+    file = read_cvat(write_cvat(tmp_path / "1.xml", image_element("a-000000.png"), labels=["floor"]))
+    with pytest.raises(MayhemError, match=r"1\.xml"):
+        infer_class_map([file])

@@ -1,0 +1,179 @@
+"""A CVAT file is read as it was drawn, or refused in one sentence that names it."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets_drives import box_element, image_element, polygon_element, write_cvat
+
+from mayhem_ros.errors import MayhemError
+from mayhem_train.datasets.cvat import BoxShape, MaskShape, OtherShape, PolygonShape, read_cvat
+
+DATA = Path(os.environ.get("MAYHEM_DATA", Path(__file__).parents[2] / "shared" / "data"))
+BOX = box_element("car", 1, 2, 3, 4)
+
+
+def refusal(path: Path) -> str:
+    """The sentence a file is refused with: one line that names the file."""
+    with pytest.raises(MayhemError) as caught:
+        read_cvat(path)
+    sentence = str(caught.value)
+    assert str(path) in sentence
+    assert "\n" not in sentence
+    assert sentence.endswith(".")
+    return sentence
+
+
+def with_shape(tmp_path: Path, shape: str) -> Path:
+    return write_cvat(tmp_path / "a.xml", image_element("drive-000000.png", shape))
+
+
+def test_boxes_polygons_and_masks_are_read_as_drawn(tmp_path: Path) -> None:
+    mask = '<mask label="road" rle="3, 2, 1" left="5" top="6" width="3" height="2" z_order="2"></mask>'
+    path = write_cvat(
+        tmp_path / "a.xml",
+        image_element(
+            "drive-000007.png",
+            box_element("car", 1.5, 2, 30.25, 40, 'z_order="1"'),
+            polygon_element("road", "0.50,1.00;10,1;10,20.75"),
+            mask,
+            '<tag label="rain"></tag>',
+            '<points label="nose" points="1,2"></points>',
+        ),
+        labels=["road", "car"],
+    )
+    file = read_cvat(path)
+    assert file.labels == ("road", "car")
+    (image,) = file.images
+    assert (image.name, image.width, image.height) == ("drive-000007.png", 64, 48)
+    box, polygon, painted, points = image.shapes
+    assert box == BoxShape("car", (1.5, 2.0, 30.25, 40.0), 1)
+    assert isinstance(polygon, PolygonShape)
+    np.testing.assert_array_equal(polygon.points, [(0.5, 1), (10, 1), (10, 20.75)])
+    assert isinstance(painted, MaskShape)
+    assert (painted.runs.tolist(), painted.window, painted.z_order) == ([3, 2, 1], (5, 6, 3, 2), 2)
+    assert points == OtherShape("nose", "points")
+
+
+def test_a_rotated_box_becomes_its_upright_hull(tmp_path: Path) -> None:
+    path = with_shape(tmp_path, box_element("car", 10, 10, 30, 20, 'rotation="90"'))
+    (shape,) = read_cvat(path).images[0].shapes
+    assert isinstance(shape, BoxShape)
+    assert shape.box == pytest.approx((15, 5, 25, 25))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    assert "No such file" in refusal(tmp_path / "absent.xml")
+
+
+def test_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    assert "directory" in refusal(tmp_path / "folder")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "is empty"),
+        (b"<annotations><version>1.1</version><image", "cut short"),
+        (b"just text", "not XML"),
+        (b"PK\x03\x04 and so on", "zip archive"),
+        (b"<annotation><folder>VOC</folder></annotation>", "not CVAT's"),
+        (b"<annotations><version>2.0</version></annotations>", "not CVAT's"),
+        (b"<annotations><version>1.1</version></annotations>", "lists no <image>"),
+        (b'<annotations><version>1.1</version><track id="0" label="car"/></annotations>', "video tracks"),
+        (b'<?xml version="1.0" encoding="no-such"?><annotations/>', "not XML"),
+    ],
+)
+def test_what_is_no_cvat_file_is_refused(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "a.xml"
+    path.write_bytes(content)
+    assert reason in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "declaration",
+    [
+        '<!DOCTYPE a [<!ENTITY x "ha"><!ENTITY y "&x;&x;&x;&x;&x;&x;"><!ENTITY z "&y;&y;&y;&y;&y;&y;">]>',
+        '<!DOCTYPE a [<!ENTITY z SYSTEM "file:///etc/passwd">]>',
+        '<!DOCTYPE a SYSTEM "http://example.org/a.dtd">',
+    ],
+)
+def test_entities_and_document_types_are_refused(tmp_path: Path, declaration: str) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(f"{declaration}<annotations><version>1.1</version><meta>&z;</meta></annotations>")
+    assert "declares a document type or entities" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["../x-000001.png", "/etc/x-000001.png", "a/x-000001.png", "..\\x-000001.png", "x.png", ""]
+)
+def test_image_names_that_are_no_frame_names_are_refused(tmp_path: Path, name: str) -> None:
+    assert repr(name) in refusal(write_cvat(tmp_path / "a.xml", image_element(name, BOX)))
+
+
+@pytest.mark.parametrize("size", [(0, 48), (-64, 48)])
+def test_impossible_image_sizes_are_refused(tmp_path: Path, size: tuple[int, int]) -> None:
+    image = image_element("drive-000000.png", BOX, width=size[0], height=size[1])
+    assert f"{size[0]}x{size[1]}" in refusal(write_cvat(tmp_path / "a.xml", image))
+
+
+@pytest.mark.parametrize(
+    ("shape", "reason"),
+    [
+        ('<box label="car" xtl="nan" ytl="0" xbr="3" ybr="4"/>', "xtl='nan'"),
+        ('<box label="car" xtl="0" ytl="0" xbr="inf" ybr="4"/>', "xbr='inf'"),
+        ('<box label="car" xtl="0" ytl="0" xbr="3"/>', "ybr=None"),
+        ('<box label="car" xtl="0" ytl="0" xbr="3" ybr="4" rotation="x"/>', "rotation='x'"),
+        ('<box label="car" xtl="0" ytl="0" xbr="3" ybr="4" z_order="1.5"/>', "z_order='1.5'"),
+        (box_element("car", 30, 2, 3, 4), "reversed"),
+        (box_element("car", 3, 20, 30, 4), "reversed"),
+        ('<box xtl="0" ytl="0" xbr="3" ybr="4"/>', "no label"),
+        (polygon_element("road", "1,1;2,2"), "fewer than three"),
+        (polygon_element("road", ""), "not x,y"),
+        (polygon_element("road", "1,1;2,2;3"), "not x,y"),
+        (polygon_element("road", "1,1,1;2,2,2;3,3,3"), "three points"),
+        (polygon_element("road", "1,1;nan,2;3,3"), "finite"),
+        (polygon_element("road", "1,1;2,inf;3,3"), "finite"),
+        (polygon_element("road", "1,1;2e9,2;3,3"), "far outside"),
+        ('<mask label="road" rle="1, 2, 2" left="0" top="0" width="3" height="2"/>', "3x2"),
+        ('<mask label="road" rle="1, 2, 4" left="0" top="0" width="3" height="2"/>', "3x2"),
+        ('<mask label="road" rle="7, -3, 2" left="0" top="0" width="3" height="2"/>', "3x2"),
+        ('<mask label="road" rle="a, b" left="0" top="0" width="3" height="2"/>', "whole numbers"),
+        ('<mask label="road" rle="99999999999999999999" left="0" top="0" width="3" height="2"/>', "whole numbers"),
+        ('<mask label="road" rle="" left="0" top="0" width="3" height="2"/>', "whole numbers"),
+        ('<mask label="road" rle="6" left="62" top="0" width="3" height="2"/>', "leaves the image"),
+        ('<mask label="road" rle="6" left="0" top="-1" width="3" height="2"/>', "leaves the image"),
+        ('<mask label="road" rle="6" left="0" top="0" width="3"/>', "height=None"),
+    ],
+)
+def test_shapes_that_cannot_be_are_refused(tmp_path: Path, shape: str, reason: str) -> None:
+    sentence = refusal(with_shape(tmp_path, shape))
+    assert reason in sentence
+    assert "drive-000000.png" in sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "images", "counts"),
+    [
+        ("camvid/annotations/camvid-0001TP.xml", 62, {"car": 178, "pedestrian": 118, "bicyclist": 48, "road": 113}),
+        ("camvid/annotations/camvid-0006R0.xml", 101, {"car": 391, "pedestrian": 107, "bicyclist": 12, "road": 349}),
+        ("camvid/annotations/camvid-0016E5.xml", 204, {"car": 545, "pedestrian": 532, "bicyclist": 107, "road": 204}),
+        (
+            "camvid/annotations/camvid-0016E5-val.xml",
+            101,
+            {"car": 156, "pedestrian": 161, "bicyclist": 200, "road": 101},
+        ),
+        ("cvat/warehouse-2022-10-19-10-44-31.xml", 32, {"person": 78, "box": 23, "agv": 15, "floor": 32}),
+    ],
+)
+def test_real_files_hold_exactly_what_their_text_says(name: str, images: int, counts: dict[str, int]) -> None:
+    if not (DATA / name).exists():
+        pytest.skip(f"{DATA / name} is not on this machine")
+    file = read_cvat(DATA / name)
+    assert len(file.images) == images
+    assert Counter(shape.label for image in file.images for shape in image.shapes) == counts

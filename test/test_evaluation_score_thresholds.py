@@ -1,0 +1,52 @@
+"""The score threshold of each class: where F1 on validation is best."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mayhem_train.evaluation.score_thresholds import UNKNOWN_THRESHOLD, ScoreThresholdChooser
+
+TRUTH = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]], float)
+ELSEWHERE = [100, 100, 110, 110]
+
+
+def thresholds(boxes, scores, truth=TRUTH):
+    chooser = ScoreThresholdChooser(["person"])
+    ones = np.ones(len(boxes), np.int64)
+    chooser.add(truth, np.ones(len(truth), np.int64), np.array(boxes, float), np.array(scores), ones)
+    return chooser.compute()["person"]
+
+
+def test_the_threshold_lies_between_the_last_score_kept_and_the_first_left_out():
+    boxes = [*TRUTH, ELSEWHERE, ELSEWHERE]
+    # Kept: 1 TP of 1 -> F1 0.5; 2 of 2 -> 0.8; 3 of 3 -> 1.0; then false ones only.
+    assert thresholds(boxes, [0.9, 0.8, 0.6, 0.2, 0.1]) == pytest.approx((0.6 + 0.2) / 2)
+
+
+def test_a_late_hit_is_given_up_where_it_costs_too_many_false_boxes():
+    boxes = [TRUTH[0], TRUTH[1], *[ELSEWHERE] * 6, TRUTH[2]]
+    # F1 after two hits 2*2/(2+3) = 0.8; after all nine 2*3/(9+3) = 0.5.
+    assert thresholds(boxes, [0.9, 0.8, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.4]) == pytest.approx((0.8 + 0.5) / 2)
+
+
+def test_an_object_is_found_once():
+    # The second box on the same object is false: keeping it lowers F1 from 2/4 to 2/5.
+    assert thresholds([TRUTH[0], TRUTH[0]], [0.9, 0.5]) == pytest.approx(0.7)
+
+
+def test_equal_scores_stand_or_fall_together():
+    assert thresholds([TRUTH[0], ELSEWHERE], [0.5, 0.5]) == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize("truth", [np.zeros((0, 4)), TRUTH])
+def test_without_anything_to_choose_by_it_is_the_middle(truth):
+    assert thresholds([ELSEWHERE], [0.9], truth) == UNKNOWN_THRESHOLD
+    assert thresholds(np.zeros((0, 4)), [], truth) == UNKNOWN_THRESHOLD
+
+
+def test_classes_are_chosen_apart():
+    chooser = ScoreThresholdChooser(["person", "agv"])
+    boxes = np.array([TRUTH[0], TRUTH[1]])
+    chooser.add(boxes, np.array([1, 2]), boxes, np.array([0.9, 0.3]), np.array([1, 2]))
+    assert chooser.compute() == pytest.approx({"person": 0.45, "agv": 0.15})

@@ -1,0 +1,204 @@
+"""`mayhem train`: learns, writes what it promises, resumes, and refuses what cannot be trained."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from datasets_drives import box_element, image_element, polygon_element, write_cvat, write_drive
+
+from mayhem_ros.errors import MayhemError
+from mayhem_train.cli import main
+from mayhem_train.datasets.index import dataset_hash
+from mayhem_train.training.perception_module import PerceptionModule, warmup_cosine
+from mayhem_train.training.trained_network import load_trained_network, read_checkpoint
+
+CONFIG = Path(__file__).parent.parent / "config" / "train" / "lraspp-mtl.yaml"
+FRAMES = 4
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> list[str]:
+    """Arguments that name a dataset of two tiny drives."""
+    folder = tmp_path_factory.mktemp("data")
+    images = []
+    for stem in ("drive-a", "drive-b"):
+        write_drive(folder / "recordings", stem, FRAMES)
+        for index in range(FRAMES):
+            shapes = [
+                box_element("agv", 10 + index, 8, 34 + index, 30),
+                polygon_element("floor", "0,24;64,24;64,48;0,48"),
+            ]
+            images.append(image_element(f"{stem}-{index:06d}.png", *shapes))
+    write_cvat(folder / "labels.xml", *images)
+    index = folder / "index.json"
+    imported = main(
+        ["import-cvat", str(folder / "labels.xml"), "--recordings", str(folder / "recordings"), "--out", str(index)]
+    )
+    assert imported == 0
+    return ["--data.index", str(index), "--data.recordings", str(folder / "recordings")]
+
+
+def train(data: list[str], out: Path, *more: str) -> int:
+    small = ["--data.size", "[64, 96]", "--data.batch_size", "2", "--data.workers", "0", "--trainer.accelerator", "cpu"]
+    network = ["--model.body", "mobilenet_v2", "--model.weights", "none", "--trainer.precision", "32-true"]
+    return main(["train", "--config", str(CONFIG), *data, *small, *network, "--out", str(out), *more])
+
+
+@pytest.fixture(scope="module")
+def run_folder(data, tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "first"
+    assert train(data, out, "--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "1") == 0
+    return out
+
+
+def test_a_run_leaves_checkpoints_logs_configuration_and_provenance(run_folder, data):
+    names = {str(path.relative_to(run_folder)) for path in run_folder.rglob("*") if path.is_file()}
+    assert {"checkpoints/best.ckpt", "checkpoints/last.ckpt", "config.yaml", "run.json"} <= names
+    assert any(name.startswith("tensorboard/events") for name in names)
+    settings = yaml.safe_load((run_folder / "config.yaml").read_text())
+    assert settings["model"]["body"] == "mobilenet_v2"
+    assert settings["balancer"]["weighting"] == "equal"
+    provenance = json.loads((run_folder / "run.json").read_text())
+    assert torch.__version__.startswith(provenance["environment"]["torch"])
+    rows = list(csv.DictReader((run_folder / "logs" / "version_0" / "metrics.csv").open()))
+    steps = [row for row in rows if row["train/loss"]]
+    assert len(steps) == 2 * FRAMES // 2
+    for row in steps:
+        terms = [
+            float(row[f"train/loss/{term}"])
+            for term in ("detection/classification", "detection/localisation", "segmentation/cross_entropy")
+        ]
+        assert float(row["train/loss"]) == pytest.approx(sum(terms), rel=1e-4), "equal weighting is the plain sum"
+        assert row["train/coefficient/detection"] == row["train/coefficient/segmentation"] == "1.0"
+    validations = [row for row in rows if row["val/iou/background"]]
+    assert len(validations) == 2
+    assert all(row["val/iou/floor"] and row["val/map"] and row["val/ap50/agv"] for row in validations)
+
+
+def test_the_checkpoint_rebuilds_its_network_without_running_code(run_folder, data):
+    trained, network = load_trained_network(run_folder / "checkpoints" / "best.ckpt")
+    assert trained.specification.detection_classes == ("agv",)
+    assert trained.specification.segmentation_classes == ("floor",)
+    assert (trained.specification.height, trained.specification.width) == (64, 96)
+    assert trained.dataset_sha256 == dataset_hash(Path(data[1]))
+    assert set(trained.score_thresholds) == {"agv"}
+    assert trained.seed == 0
+    weights = read_checkpoint(run_folder / "checkpoints" / "best.ckpt")["state_dict"]
+    torch.testing.assert_close(network.body.to_c3[0][0].weight, weights["network.body.to_c3.0.0.weight"])
+    assert not network.training
+
+
+def test_training_moves_body_and_both_heads(run_folder, data, tmp_path):
+    before = tmp_path / "before"
+    frozen = ["--model.learning_rate", "0.0", "--trainer.max_epochs", "2"]
+    assert train(data, before, *frozen) == 0
+    _, untouched = load_trained_network(before / "checkpoints" / "last.ckpt")
+    _, learned = load_trained_network(run_folder / "checkpoints" / "last.ckpt")
+    for part in ("body", "heads.detection", "heads.segmentation"):
+        start = torch.cat([p.flatten() for p in untouched.get_submodule(part).parameters()])
+        end = torch.cat([p.flatten() for p in learned.get_submodule(part).parameters()])
+        assert (start - end).abs().max() > 1e-4, part
+
+
+def test_a_stopped_run_goes_on_and_ends_as_an_undisturbed_one(data, tmp_path, capsys, monkeypatch):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert train(data, whole, "--trainer.max_epochs", "2") == 0
+    with monkeypatch.context() as patched:
+        # The machine goes down when the second epoch begins.
+        patched.setattr(PerceptionModule, "on_train_epoch_start", _fail_in_second_epoch, raising=False)
+        assert train(data, parts, "--trainer.max_epochs", "2") == 1
+    capsys.readouterr()
+    assert train(data, parts, "--trainer.max_epochs", "2") == 0
+    assert "Going on with" in capsys.readouterr().out
+    one, other = (read_checkpoint(folder / "checkpoints" / "last.ckpt") for folder in (whole, parts))
+    assert one["global_step"] == other["global_step"] == 2 * FRAMES // 2
+    for name, value in one["state_dict"].items():
+        torch.testing.assert_close(other["state_dict"][name], value, rtol=0, atol=0, msg=name)
+
+
+def _fail_in_second_epoch(module: PerceptionModule) -> None:
+    if module.current_epoch == 1:
+        raise MayhemError("the power failed")
+
+
+def test_finished_work_is_skipped(run_folder, data, capsys):
+    before = (run_folder / "checkpoints" / "last.ckpt").stat().st_mtime_ns
+    assert train(data, run_folder, "--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "1") == 0
+    assert "is finished" in capsys.readouterr().out
+    assert (run_folder / "checkpoints" / "last.ckpt").stat().st_mtime_ns == before
+
+
+def test_a_folder_with_another_run_is_refused(run_folder, data, capsys):
+    assert train(data, run_folder, "--trainer.max_epochs", "2", "--model.learning_rate", "0.5") == 2
+    error = capsys.readouterr().err
+    assert "model.learning_rate" in error and "--force" in error and error.count("\n") == 1
+
+
+def test_force_never_removes_what_is_no_run(data, tmp_path, capsys):
+    (tmp_path / "precious").write_text("mine")
+    assert train(data, tmp_path, "--force") == 2
+    assert (tmp_path / "precious").read_text() == "mine"
+    assert "no training run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--model.name", "yolo"], "lraspp-mtl"),
+        (["--model.body", "resnet"], "mobilenet_v2"),
+        (["--balancer.weighting", "fair"], "equal"),
+        (["--model.learnin_rate", "1"], "learnin_rate"),
+        (["--trainer.max_epochs", "many"], "max_epochs"),
+        (["--data.size", "[8, 8]"], "32 pixels"),
+        (["--config", "nothing.yaml"], "nothing.yaml"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_exit_code_2(data, tmp_path, capsys, arguments, named):
+    assert train(data, tmp_path / "run", *arguments) == 2
+    error = capsys.readouterr().err
+    assert named in error, error
+    assert error.startswith("mayhem train: ") and error.count("\n") == 1
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+@pytest.mark.parametrize("content", [None, "", "{", '{"images": []}', "not json"])
+def test_an_unusable_index_is_one_sentence_and_exit_code_1(data, tmp_path, capsys, content):
+    index = tmp_path / "broken.json"
+    if content is not None:
+        index.write_text(content)
+    assert train(["--data.index", str(index), *data[2:]], tmp_path / "run") == 1
+    error = capsys.readouterr().err
+    assert "broken.json" in error and error.count("\n") == 1
+
+
+def test_a_loss_that_is_not_finite_names_task_step_and_frames(data, tmp_path, capsys):
+    assert train(data, tmp_path / "run", "--model.learning_rate", "1e30", "--model.warmup_steps", "0") == 1
+    error = capsys.readouterr().err
+    assert "loss is" in error and "drive-" in error and "--model.learning_rate" in error and error.count("\n") == 1
+
+
+def test_help_lists_the_settings_of_every_part(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--help"])
+    assert stopped.value.code == 0
+    listed = capsys.readouterr().out
+    for setting in (
+        "--model.learning_rate",
+        "--data.batch_size",
+        "--balancer.weighting",
+        "--trainer.max_epochs",
+        "--out",
+    ):
+        assert setting in listed
+
+
+def test_the_rate_rises_linearly_and_falls_as_a_cosine_to_zero():
+    rates = np.array([warmup_cosine(step, 10, 110) for step in range(111)])
+    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10)
+    np.testing.assert_allclose(rates[10:], 0.5 * (1 + np.cos(np.pi * np.arange(101) / 100)), atol=1e-12)
