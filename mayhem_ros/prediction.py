@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,3 +26,11 @@ class Prediction:
     labels: NDArray[np.int64] | None = None
     mask: NDArray[np.uint8] | None = None
     mask_confidence: NDArray[np.uint8] | None = None
+
+    def above(self, thresholds: Mapping[int, float]) -> Prediction:
+        """The same without the boxes that score less than their class's threshold (class id to 0..1)."""
+        if self.scores is None or self.labels is None or self.boxes is None:
+            return self
+        floor = np.array([thresholds[int(label)] for label in self.labels], np.float32)
+        keep = self.scores >= floor
+        return replace(self, boxes=self.boxes[keep], scores=self.scores[keep], labels=self.labels[keep])

@@ -59,7 +59,7 @@ class _TrainingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Opens the run folder before any work is done."""
         self.run_folder = Path(self.config.out)
-        settings = yaml.safe_load(self.parser.dump(self.config, skip_none=False))
+        settings = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
         _open_run_folder(self.run_folder, settings, force=self.config.force)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -201,15 +201,10 @@ def _callbacks(folder: Path) -> list[Callback]:
     callbacks: list[Callback] = [EpochSummary(), LearningRateMonitor("step")]
     if error_console.is_terminal:
         callbacks.append(RichProgressBar())
-    best = ModelCheckpoint(
-        folder / "checkpoints",
-        filename="best",
-        monitor="val/score",
-        mode="max",
-        save_last=True,
-        enable_version_counter=False,
-    )
-    return [*callbacks, best]
+    checkpoints = folder / "checkpoints"
+    best = ModelCheckpoint(checkpoints, filename="best", monitor="val/score", mode="max", enable_version_counter=False)
+    last = ModelCheckpoint(checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+    return [*callbacks, best, last]
 
 
 def _first_sentence(error: Exception) -> str:
@@ -228,5 +223,6 @@ def _quieten() -> None:
         ".*LightningCLI's args parameter.*",
         ".*exists and is not empty.*",
         ".*`isinstance.treespec, LeafSpec.*",
+        ".*instantiate_classes.*was deprecated.*",
     ):
         warnings.filterwarnings("ignore", hint)
