@@ -24,6 +24,7 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         console=error_console,
         transient=True,
+        disable=not error_console.is_terminal,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from mayhem_ros.errors import MayhemError, UsageError
@@ -35,7 +35,8 @@ def whole_file(path: Path, *, force: bool = False) -> Iterator[Path]:
             f"Cannot write {path} ({error.strerror or error}): free the disk or choose another place."
         ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # of a partial file that could not even be begun
+            partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Procedural warehouse drives: what an AGV's camera sees, with exact labels."""
