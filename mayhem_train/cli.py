@@ -1,42 +1,14 @@
-"""The `mayhem` command: one verb a file in `mayhem_train/commands`, imported only when it is called."""
+"""The `mayhem` command."""
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Protocol
 
 from mayhem_ros.errors import MayhemError
-
-VERBS = {
-    "synthesise": "Draw synthetic warehouse drives and write them as recordings with exact labels.",
-    "inspect": "Show what a recording holds: topics, types, counts, rates, images.",
-    "import-cvat": "Turn CVAT annotation files into one dataset index.",
-    "train": "Train a network on a dataset index and its recordings.",
-    "export": "Turn a checkpoint into one self-describing ONNX file.",
-    "replay": "Play a recording through the perception node and score what it publishes.",
-    "demo": "Run the whole line once on synthetic drives.",
-}
-
-
-class Command(Protocol):
-    """What each module in `mayhem_train/commands` offers."""
-
-    EXAMPLE: str
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declares the verb's arguments."""
-
-    def run(self, arguments: argparse.Namespace) -> int:
-        """Does the work and returns the exit code."""
-
-
-def load_command(verb: str) -> Command:
-    """Imports the module behind a verb."""
-    return importlib.import_module(f"mayhem_train.commands.{verb.replace('-', '_')}")
+from mayhem_train.commands.verbs import VERBS, run_verb
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,18 +22,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help="see below; `mayhem VERB --help` says more")
     verb = parser.parse_args(argv[:1]).verb
-    command = load_command(verb)
     try:
-        if getattr(command, "FORWARDS_ARGUMENTS", False):  # the verb has a parser of its own
-            return command.run(argparse.Namespace(rest=argv[1:]))
-        verb_parser = argparse.ArgumentParser(
-            prog=f"mayhem {verb}",
-            description=VERBS[verb],
-            epilog=f"example:\n  {command.EXAMPLE}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        command.add_arguments(verb_parser)
-        return command.run(verb_parser.parse_args(argv[1:]))
+        return run_verb(verb, argv[1:])
     except MayhemError as error:
         print(f"mayhem {verb}: {error}", file=sys.stderr)
         return error.exit_code

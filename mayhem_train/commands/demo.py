@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the commands one after another, leaving out those whose product is there."""
-    from mayhem_train.cli import main
+    from mayhem_train.commands.verbs import run_verb
     from mayhem_train.console import console
 
     if arguments.force:
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         if step.product is not None and step.product.exists():
             console.print(f"{step.product} is there already.", highlight=False, markup=False)
             continue
-        code = main(step.command)
+        code = run_verb(step.command[0], step.command[1:])
         if code != 0:
             return code
     console.rule(f"[bold]done in {time.monotonic() - started:.0f} s", align="left")

@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         f"{arguments.out} ({megabytes:.1f} MB): torch and ONNX Runtime agree on {parity.images} images: "
         f"{parity.detections} detections matched, scores within {parity.score_difference:.1e}{agreement}.",
         highlight=False,
+        soft_wrap=True,
     )
     return 0
 

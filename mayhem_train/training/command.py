@@ -111,7 +111,7 @@ def train(arguments: Sequence[str]) -> TrainingRun:
                 f"{cli.run_folder} is finished: raise --trainer.max_epochs to go on or --force to start anew."
             )
             return _finished_run(cli.run_folder)
-        console.print(f"Going on with {cli.run_folder} after epoch {done}.", highlight=False)
+        console.print(f"Going on with {cli.run_folder} after epoch {done}.", highlight=False, soft_wrap=True)
     _introduce(cli)
     cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=str(last) if resumed else None, weights_only=True)
     if cli.trainer.interrupted:
@@ -137,6 +137,7 @@ def _introduce(cli: _TrainingCLI) -> None:
         f"{len(index.split('train').images)} frames to train on, {len(index.split('val').images)} to validate on, "
         f"{cli.trainer.precision} on {cli.trainer.strategy.root_device}.",
         highlight=False,
+        soft_wrap=True,
     )
 
 

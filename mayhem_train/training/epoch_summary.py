@@ -26,4 +26,4 @@ class EpochSummary(Callback):
             if name in values:
                 shown.append(f"{label} {values[name]:.3f}")
         shown.append(f"{time.monotonic() - self._started:.0f} s")
-        console.print("  ".join(shown), highlight=False)
+        console.print("  ".join(shown), highlight=False, soft_wrap=True)

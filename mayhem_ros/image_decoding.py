@@ -1,0 +1,149 @@
+"""Camera messages of any driver or recorder as RGB arrays."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mayhem_ros.errors import MayhemError
+
+
+def decode_image(message: Any) -> NDArray[np.uint8]:
+    """A `sensor_msgs/Image` or `sensor_msgs/CompressedImage` as uint8 [H, W, 3] RGB, C-contiguous.
+
+    Only the fields count, so messages of rclpy (`data` an `array('B')`) and of rosbags (`data` an ndarray) both work.
+    A tight `rgb8` image is not copied: the result is a view of `message.data`, so do not write to it. Rows are `step`
+    bytes apart; 16-bit samples follow `is_bigendian` and are scaled to 0..255; `8UC3` and `8UC4` are taken for OpenCV's
+    BGR and BGRA. A compressed image is what its bytes say (JPEG or PNG, in these formats' own colours), whatever its
+    `format`, unless that names a depth format. An orientation in its EXIF data is ignored: the camera's calibration
+    knows nothing of it.
+
+    Raises:
+        MayhemError: the message is no colour or grey image, or its data do not fit its description.
+    """
+    if hasattr(message, "encoding"):
+        return _decode_raw(message)
+    if hasattr(message, "format"):
+        return _decode_compressed(message)
+    raise MayhemError(f"A message of type {type(message).__name__} is no sensor_msgs/Image or CompressedImage.")
+
+
+class _Layout(NamedTuple):
+    """How one encoding's pixels lie in the rows, and OpenCV's conversion to RGB (None: it is RGB)."""
+
+    sample: type[np.unsignedinteger[Any]]
+    channels: int
+    conversion: int | None
+
+
+# OpenCV names a Bayer pattern by its second row's second and third pixel, ROS by its first two rows.
+_BAYER = {
+    "bayer_rggb": cv2.COLOR_BayerBG2RGB,
+    "bayer_bggr": cv2.COLOR_BayerRG2RGB,
+    "bayer_gbrg": cv2.COLOR_BayerGR2RGB,
+    "bayer_grbg": cv2.COLOR_BayerGB2RGB,
+}
+_LAYOUTS = {
+    "rgb8": _Layout(np.uint8, 3, None),
+    "bgr8": _Layout(np.uint8, 3, cv2.COLOR_BGR2RGB),
+    "8UC3": _Layout(np.uint8, 3, cv2.COLOR_BGR2RGB),
+    "rgba8": _Layout(np.uint8, 4, cv2.COLOR_RGBA2RGB),
+    "bgra8": _Layout(np.uint8, 4, cv2.COLOR_BGRA2RGB),
+    "8UC4": _Layout(np.uint8, 4, cv2.COLOR_BGRA2RGB),
+    "mono8": _Layout(np.uint8, 1, cv2.COLOR_GRAY2RGB),
+    "8UC1": _Layout(np.uint8, 1, cv2.COLOR_GRAY2RGB),
+    "rgb16": _Layout(np.uint16, 3, None),
+    "bgr16": _Layout(np.uint16, 3, cv2.COLOR_BGR2RGB),
+    "rgba16": _Layout(np.uint16, 4, cv2.COLOR_RGBA2RGB),
+    "bgra16": _Layout(np.uint16, 4, cv2.COLOR_BGRA2RGB),
+    "mono16": _Layout(np.uint16, 1, cv2.COLOR_GRAY2RGB),
+    "yuv422": _Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY),
+    "uyvy": _Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422_yuy2": _Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_YUYV),
+    "yuyv": _Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_YUYV),
+    **{f"{pattern}8": _Layout(np.uint8, 1, conversion) for pattern, conversion in _BAYER.items()},
+    **{f"{pattern}16": _Layout(np.uint16, 1, conversion) for pattern, conversion in _BAYER.items()},
+}
+_DEPTH_ENCODINGS = ("16UC1", "16SC1", "32FC1", "64FC1")
+_YUV = (cv2.COLOR_YUV2RGB_UYVY, cv2.COLOR_YUV2RGB_YUYV)
+
+
+def _decode_raw(message: Any) -> NDArray[np.uint8]:
+    encoding = message.encoding
+    if encoding in _DEPTH_ENCODINGS:
+        raise MayhemError(f"The image's encoding is {encoding}, which is depth, not colour: choose a colour topic.")
+    if encoding not in _LAYOUTS:
+        raise MayhemError(f"The image's encoding is {encoding!r}, which is none of {', '.join(sorted(_LAYOUTS))}.")
+    layout = _LAYOUTS[encoding]
+    pixels = _pixels(message, layout)
+    try:
+        rgb = _to_rgb(pixels, layout.conversion)
+    except cv2.error as error:
+        height, width = pixels.shape[:2]
+        raise MayhemError(f"OpenCV cannot convert a {width}x{height} {encoding} image.") from error
+    # The same rounding as cv_bridge: 65535 becomes 255.
+    return rgb if rgb.dtype == np.uint8 else cv2.convertScaleAbs(rgb, alpha=255 / 65535)  # type: ignore[return-value]
+
+
+def _pixels(message: Any, layout: _Layout) -> NDArray[Any]:
+    """The rows as a view [H, W, C] in the machine's byte order; a copy only where bytes are swapped or not aligned."""
+    sample = np.dtype(layout.sample)
+    height, width, step, size = message.height, message.width, message.step, len(message.data)
+    row = width * layout.channels * sample.itemsize
+    found = f"The {message.encoding} image is {width}x{height} with step {step} and {size} bytes of data"
+    if height == 0 or width == 0:
+        raise MayhemError(f"{found}: it is empty.")
+    if step < row:
+        raise MayhemError(f"{found}: a row needs a step of at least {row}.")
+    # The last row's padding may be missing; anything else means that the description or the data are broken.
+    if not step * (height - 1) + row <= size <= step * height:
+        raise MayhemError(f"{found}: there should be {step * height} bytes.")
+    if message.is_bigendian:
+        sample = sample.newbyteorder(">")
+    strides = (step, layout.channels * sample.itemsize, sample.itemsize)
+    data = np.frombuffer(message.data, np.uint8)
+    pixels: NDArray[Any] = np.ndarray((height, width, layout.channels), sample, data, strides=strides)
+    return np.require(pixels, layout.sample, "A")
+
+
+def _to_rgb(pixels: NDArray[Any], conversion: int | None) -> NDArray[Any]:
+    if conversion is None:
+        return np.ascontiguousarray(pixels)
+    width = pixels.shape[1]
+    if conversion in _YUV and width % 2:
+        # Two pixels share their colour; the last one of an odd row borrows the second half from its neighbour.
+        pixels = np.concatenate([pixels, pixels[:, -2:-1]], axis=1)
+        return np.ascontiguousarray(cv2.cvtColor(pixels, conversion)[:, :width])
+    return cv2.cvtColor(pixels, conversion)
+
+
+_JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
+_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+
+
+def _decode_compressed(message: Any) -> NDArray[np.uint8]:
+    if "compressedDepth" in message.format or any(encoding in message.format for encoding in _DEPTH_ENCODINGS):
+        raise MayhemError(
+            f"The compressed image's format is {message.format!r}, which is depth, not colour: choose a colour topic."
+        )
+    data = bytes(memoryview(message.data))
+    found = f"The compressed image of {len(data)} bytes (format {message.format!r})"
+    if data.startswith(_JPEG_START):
+        # OpenCV fills the missing part of a cut-off file with grey. Scan data never hold these two bytes.
+        whole = data.rfind(_JPEG_END) > data.rfind(_JPEG_SCAN)
+    elif data.startswith(_PNG_START):
+        whole = _PNG_END in data
+    else:
+        raise MayhemError(f"{found} is neither JPEG nor PNG: it starts with {data[:8].hex(' ') or 'nothing'}.")
+    if not whole:
+        raise MayhemError(f"{found} is cut off: its end is missing.")
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise MayhemError(f"{found} cannot be decoded by OpenCV.") from error
+    if bgr is None:
+        raise MayhemError(f"{found} is damaged: OpenCV cannot decode it.")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr)  # type: ignore[return-value]

@@ -1,0 +1,54 @@
+"""The verbs: one a module of this folder, imported only when it is called."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from collections.abc import Sequence
+from typing import Protocol
+
+VERBS = {
+    "synthesise": "Draw synthetic warehouse drives and write them as recordings with exact labels.",
+    "inspect": "Show what a recording holds: topics, types, counts, rates, images.",
+    "import-cvat": "Turn CVAT annotation files into one dataset index.",
+    "train": "Train a network on a dataset index and its recordings.",
+    "export": "Turn a checkpoint into one self-describing ONNX file.",
+    "replay": "Play a recording through the perception node and score what it publishes.",
+    "demo": "Run the whole line once on synthetic drives.",
+}
+
+
+class Command(Protocol):
+    """What each module in `mayhem_train/commands` offers."""
+
+    EXAMPLE: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declares the verb's arguments."""
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Does the work and returns the exit code."""
+
+
+def load_command(verb: str) -> Command:
+    """Imports the module behind a verb."""
+    return importlib.import_module(f"mayhem_train.commands.{verb.replace('-', '_')}")
+
+
+def run_verb(verb: str, argv: Sequence[str]) -> int:
+    """Parses a verb's arguments, does its work and returns its exit code.
+
+    Raises:
+        MayhemError: as the verb does; SystemExit where argparse refuses or explains the arguments.
+    """
+    command = load_command(verb)
+    if getattr(command, "FORWARDS_ARGUMENTS", False):  # the verb has a parser of its own
+        return command.run(argparse.Namespace(rest=list(argv)))
+    parser = argparse.ArgumentParser(
+        prog=f"mayhem {verb}",
+        description=VERBS[verb],
+        epilog=f"example:\n  {command.EXAMPLE}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    return command.run(parser.parse_args(argv))

@@ -1,0 +1,125 @@
+"""Every parameter is declared once with what it may be, and a wrong value is answered with a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import rclpy
+import yaml
+from rclpy.context import Context
+from rclpy.exceptions import InvalidParameterValueException
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from robot_small_model import save_model
+
+from mayhem_ros.errors import UsageError
+from mayhem_ros.parameters import Parameters, check_change, declare_parameters, read_parameters
+from mayhem_ros.perception_node import PerceptionNode
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def context() -> Iterator[Context]:
+    context = Context()
+    rclpy.init(context=context)
+    yield context
+    rclpy.shutdown(context=context)
+
+
+def node_with(context: Context, **parameters: object) -> Node:
+    overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+    return Node("node", context=context, parameter_overrides=overrides)
+
+
+def test_what_is_not_given_has_its_default(context: Context) -> None:
+    node = node_with(context)
+    declare_parameters(node)
+    assert read_parameters(node) == Parameters()
+
+
+def test_what_is_given_is_read_in_its_type(context: Context) -> None:
+    given = {
+        "model_path": "m.onnx",
+        "image_topics": ["/a", "/b"],
+        "score_threshold": 0.5,
+        "autostart": True,
+        "threads": 2,
+    }
+    node = node_with(context, **given)
+    declare_parameters(node)
+    expected = Parameters(
+        model_path="m.onnx", image_topics=("/a", "/b"), score_threshold=0.5, autostart=True, threads=2
+    )
+    assert read_parameters(node) == expected
+
+
+def test_descriptors_say_what_a_parameter_is_and_may_be(context: Context) -> None:
+    node = node_with(context)
+    declare_parameters(node)
+    assert all(node.describe_parameter(item.name).description for item in fields(Parameters))
+    assert node.describe_parameter("provider").additional_constraints == "one of auto, cpu, cuda, tensorrt, openvino"
+    (threads,) = node.describe_parameter("threads").integer_range
+    assert (threads.from_value, threads.to_value) == (0, 256)
+    (score,) = node.describe_parameter("score_threshold").floating_point_range
+    assert (score.from_value, score.to_value) == (-1.0, 1.0)
+
+
+def test_values_out_of_range_are_refused(context: Context) -> None:
+    for name, value in (("threads", -1), ("queue_depth", 0), ("score_threshold", 1.5)):
+        with pytest.raises(InvalidParameterValueException, match=name):
+            declare_parameters(node_with(context, **{name: value}))
+
+
+def test_words_that_are_no_choice_are_refused(context: Context) -> None:
+    node = node_with(context, frame_policy="oldest")
+    declare_parameters(node)
+    with pytest.raises(UsageError, match="The parameter frame_policy is 'oldest', which is none of newest, every"):
+        read_parameters(node)
+
+
+def test_only_live_parameters_change_while_the_node_is_configured() -> None:
+    check_change([Parameter("score_threshold", value=0.5), Parameter("class_id_format", value="id")], configured=True)
+    check_change([Parameter("use_sim_time", value=True)], configured=True)
+    check_change([Parameter("provider", value="cuda")], configured=False)
+    with pytest.raises(UsageError, match="provider takes effect when the node is configured"):
+        check_change([Parameter("provider", value="cuda")], configured=True)
+    with pytest.raises(UsageError, match="provider is 'gpu', which is none of auto, cpu"):
+        check_change([Parameter("provider", value="gpu")], configured=False)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sentence"),
+    [
+        ({}, "The parameter model_path is empty"),
+        ({"provider": "gpu"}, "The parameter provider is 'gpu', which is none of auto"),
+        ({"image_topics": ["/a", "/a/compressed"]}, "each camera once"),
+        ({"image_topics": ["a b"]}, "image_topics names 'a b', which is no topic"),
+    ],
+)
+def test_a_node_told_nonsense_stays_unconfigured_and_says_why(
+    context: Context, tmp_path: Path, capfd: pytest.CaptureFixture[str], parameters: dict[str, object], sentence: str
+) -> None:
+    if parameters:
+        parameters = {"model_path": str(save_model(tmp_path / "m.onnx")), **parameters}
+    overrides = [Parameter(name, value=value) for name, value in parameters.items()]
+    node = PerceptionNode(context=context, parameter_overrides=overrides)
+    try:
+        assert not node.start()
+    finally:
+        node.destroy_node()
+    error = capfd.readouterr().err
+    assert sentence in error
+    assert "Traceback" not in error
+
+
+def test_the_shipped_configuration_names_every_parameter_with_its_default() -> None:
+    shipped = yaml.safe_load((ROOT / "config" / "perception.yaml").read_text())["/**"]["ros__parameters"]
+    defaults = {
+        item.name: list(item.default) if isinstance(item.default, tuple) else item.default
+        for item in fields(Parameters)
+    }
+    assert shipped == defaults
