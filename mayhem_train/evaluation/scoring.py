@@ -1,0 +1,253 @@
+"""Predictions against the labels of a dataset index, frame by frame and over the whole: no ROS, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mayhem_ros.errors import MayhemError
+from mayhem_ros.model_card import ModelCard
+from mayhem_ros.prediction import Prediction
+from mayhem_train.datasets.index import BACKGROUND, UNLABELLED, DatasetIndex, LabelledImage
+from mayhem_train.evaluation.detection_metrics import ClassAP, DetectionMetrics, DetectionScorer
+from mayhem_train.evaluation.segmentation_metrics import (
+    SegmentationMetrics,
+    SegmentationScorer,
+    confusion_matrix,
+    intersection_over_union,
+)
+
+BACKGROUND_NAME = "background"
+MATCH_IOU = 0.5
+"""A published box counts as right when it covers an object of its class by at least this IoU."""
+
+
+@dataclass(frozen=True)
+class FrameScore:
+    """How well one frame was seen, 0 to 1; it only orders frames, so that the worst can be looked at.
+
+    Attributes:
+        score: mean of the parts that are not None; 1 is perfect.
+        detection: 2 TP / (2 TP + FP + FN) over the boxes above the model card's thresholds; 1 where nothing is there
+            and nothing is found.
+        segmentation: mean IoU over the classes in the frame's truth or prediction; None where nothing is labelled.
+    """
+
+    score: float
+    detection: float | None
+    segmentation: float | None
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What the robot gets at the model card's score threshold: counts of boxes at IoU 0.5."""
+
+    score_threshold: float
+    true_positives: int
+    false_positives: int
+    false_negatives: int
+
+    @property
+    def precision(self) -> float | None:
+        """Share of the published boxes that are right; None where none is published."""
+        published = self.true_positives + self.false_positives
+        return self.true_positives / published if published else None
+
+    @property
+    def recall(self) -> float | None:
+        """Share of the labelled objects that are found; None where none is labelled."""
+        labelled = self.true_positives + self.false_negatives
+        return self.true_positives / labelled if labelled else None
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Everything measured against labels; a task that the model or the index does not have is None.
+
+    Attributes:
+        frames: how many labelled frames were scored.
+        detection: COCO metrics over all boxes that were published, by class name.
+        operating_points: by detection class name, the classes that both the model and the index have.
+        segmentation: IoU by surface class name, background included.
+        missing_in_model: classes of the index that the model does not know; they count as undetected.
+        missing_in_index: classes of the model that the index does not label; they are not scored ("n/a").
+    """
+
+    frames: int
+    detection: DetectionMetrics | None
+    operating_points: dict[str, OperatingPoint]
+    segmentation: SegmentationMetrics | None
+    missing_in_model: tuple[str, ...]
+    missing_in_index: tuple[str, ...]
+
+
+class Scorer:
+    """Scores the predictions of one model on one dataset index; classes meet by name, never by number.
+
+    A box of a class that the index does not label is left out, a pixel of such a class counts as background: the
+    labels cannot tell whether it is right.
+    """
+
+    def __init__(self, card: ModelCard, index: DatasetIndex) -> None:
+        self._index = index
+        things = [category.name for category in index.things]
+        surfaces = [category.name for category in index.surfaces]
+        model_things = [c.name for c in card.detection_classes]
+        model_surfaces = [c.name for c in card.segmentation_classes if c.id != BACKGROUND]
+        self._detects = card.task != "segmentation" and bool(things)
+        self._segments = card.task != "detection" and bool(surfaces)
+        self._category_label = {category.id: label for label, category in enumerate(index.things, start=1)}
+        self._label = {c.id: things.index(c.name) + 1 for c in card.detection_classes if c.name in things}
+        self._thresholds = {self._label[c.id]: c.score_threshold for c in card.detection_classes if c.id in self._label}
+        self._mask_value = np.full(256, BACKGROUND, np.uint8)
+        for c in card.segmentation_classes:
+            if c.name in surfaces and c.id != BACKGROUND:
+                self._mask_value[c.id] = surfaces.index(c.name) + 1
+        self._missing_in_model = tuple(
+            [name for name in things if self._detects and name not in model_things]
+            + [name for name in surfaces if self._segments and name not in model_surfaces]
+        )
+        self._missing_in_index = tuple(
+            [name for name in model_things if name not in things]
+            + [name for name in model_surfaces if name not in surfaces]
+        )
+        self._unlabelled_things = tuple(name for name in model_things if name not in things)
+        self._unlabelled_surfaces = tuple(name for name in model_surfaces if name not in surfaces)
+        self._thing_names = tuple(things)
+        self._detection = DetectionScorer(things)
+        self._segmentation = SegmentationScorer([BACKGROUND_NAME, *surfaces])
+        self._matches = np.zeros((len(things) + 1, 3), np.int64)  # by label: true positives, false ones, missed ones
+        self._frames = 0
+
+    def add(self, image: LabelledImage, prediction: Prediction) -> FrameScore:
+        """Scores one frame.
+
+        Raises:
+            MayhemError: the mask does not have the labelled image's size.
+        """
+        detection = self._add_boxes(image, prediction) if self._detects else None
+        segmentation = self._add_mask(image, prediction) if self._segments else None
+        self._frames += 1
+        parts = [part for part in (detection, segmentation) if part is not None]
+        return FrameScore(float(np.mean(parts)) if parts else 1.0, detection, segmentation)
+
+    def compute(self) -> Scores:
+        """The scores over every frame added so far."""
+        detection = self._detection.compute() if self._detects else None
+        segmentation = self._segmentation.compute() if self._segments else None
+        if detection is not None:
+            not_labelled = {name: ClassAP(None, None, None) for name in self._unlabelled_things}
+            detection = DetectionMetrics(
+                detection.map, detection.ap50, detection.ap75, {**detection.per_class, **not_labelled}
+            )
+        if segmentation is not None:
+            iou = {**segmentation.iou, **dict.fromkeys(self._unlabelled_surfaces)}
+            segmentation = SegmentationMetrics(
+                iou, segmentation.mean_iou, segmentation.pixel_accuracy, segmentation.confusion
+            )
+        points = {
+            self._thing_names[label - 1]: OperatingPoint(threshold, *(int(count) for count in self._matches[label]))
+            for label, threshold in sorted(self._thresholds.items())
+        }
+        return Scores(
+            frames=self._frames,
+            detection=detection,
+            operating_points=points if self._detects else {},
+            segmentation=segmentation,
+            missing_in_model=self._missing_in_model,
+            missing_in_index=self._missing_in_index,
+        )
+
+    def _add_boxes(self, image: LabelledImage, prediction: Prediction) -> float:
+        truth_boxes = np.array([label.box for label in image.boxes], np.float64).reshape(-1, 4)
+        truth_labels = np.array([self._category_label[label.category_id] for label in image.boxes], np.int64)
+        crowd = np.array([label.is_crowd for label in image.boxes], bool)
+        boxes = np.zeros((0, 4)) if prediction.boxes is None else np.asarray(prediction.boxes, np.float64)
+        scores = np.zeros(0) if prediction.scores is None else np.asarray(prediction.scores, np.float64)
+        model_labels = [] if prediction.labels is None else prediction.labels.tolist()
+        labels = np.array([self._label.get(label, 0) for label in model_labels], np.int64)
+        known = labels > 0
+        boxes, scores, labels = boxes[known], scores[known], labels[known]
+        self._detection.add(image.id, truth_boxes, truth_labels, crowd, boxes, scores, labels)
+
+        above = scores >= np.array([self._thresholds[int(label)] for label in labels])
+        counts = np.zeros_like(self._matches)
+        for label in range(1, len(counts)):
+            shown = above & (labels == label)
+            order = np.argsort(-scores[shown], kind="stable")
+            of_class = truth_labels == label
+            counts[label] = match_boxes(boxes[shown][order], truth_boxes[of_class], crowd[of_class])
+        self._matches += counts
+        right, wrong, missed = (int(count) for count in counts.sum(axis=0))
+        return 2 * right / (2 * right + wrong + missed) if right + wrong + missed else 1.0
+
+    def _add_mask(self, image: LabelledImage, prediction: Prediction) -> float | None:
+        truth = self._index.mask(image)
+        if (truth == UNLABELLED).all():
+            return None
+        if prediction.mask is None:
+            raise ValueError(f"the prediction of {image.name} holds no mask")
+        if prediction.mask.shape != truth.shape:
+            height, width = prediction.mask.shape
+            raise MayhemError(
+                f"{image.name} is {width}x{height} pixels in the recording and {image.width}x{image.height} in the "
+                "dataset index: label the frames of this very recording."
+            )
+        predicted = self._mask_value[prediction.mask]
+        self._segmentation.add(truth, predicted)
+        classes = len(self._index.surfaces) + 1
+        iou = intersection_over_union(confusion_matrix(truth, predicted, classes))
+        return float(np.mean([value for value in iou if value is not None]))
+
+
+def match_boxes(
+    boxes: NDArray[np.float64], truth: NDArray[np.float64], crowd: NDArray[np.bool_], iou: float = MATCH_IOU
+) -> tuple[int, int, int]:
+    """True positives, false positives and missed objects of one class in one image.
+
+    The best-scored box chooses first, among the objects still free, the one it overlaps most; a box that finds none
+    but lies on a crowd is not counted.
+
+    Args:
+        boxes: [K, 4], xyxy, best score first.
+        truth: [M, 4], xyxy.
+        crowd: [M], True where a truth box stands for a crowd.
+        iou: the least overlap that counts.
+    """
+    overlaps = _overlaps(boxes, truth)
+    on_crowd = _covered(boxes, truth[crowd]) >= iou
+    overlaps[:, crowd] = -1
+    right = wrong = 0
+    for row in range(len(boxes)):
+        best = int(overlaps[row].argmax()) if len(truth) else -1
+        if best >= 0 and overlaps[row, best] >= iou:
+            overlaps[:, best] = -1
+            right += 1
+        elif not on_crowd[row].any():
+            wrong += 1
+    return right, wrong, int((~crowd).sum()) - right
+
+
+def _overlaps(boxes: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Intersection over union [K, M]."""
+    intersection = _intersections(boxes, truth)
+    union = _areas(boxes)[:, None] + _areas(truth)[None, :] - intersection
+    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+
+
+def _covered(boxes: NDArray[np.float64], crowds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of each box that lies on each crowd [K, M]: COCO's overlap with a crowd."""
+    intersection = _intersections(boxes, crowds)
+    areas = np.broadcast_to(_areas(boxes)[:, None], intersection.shape)
+    return np.divide(intersection, areas, out=np.zeros_like(intersection), where=areas > 0)
+
+
+def _intersections(boxes: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    corners = np.minimum(boxes[:, None, 2:], truth[None, :, 2:]) - np.maximum(boxes[:, None, :2], truth[None, :, :2])
+    return np.prod(np.clip(corners, 0, None), axis=2, dtype=np.float64)
+
+
+def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1, dtype=np.float64)
