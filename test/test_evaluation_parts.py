@@ -16,6 +16,7 @@ from robot_small_model import card
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.prediction import Prediction
+from mayhem_train.evaluation.dds_settings import with_image_settings
 from mayhem_train.evaluation.gallery import Exhibit, Gallery, evenly
 from mayhem_train.evaluation.latency import StageTimes, latency_plot, percentiles
 from mayhem_train.evaluation.matching import Matcher
@@ -226,3 +227,12 @@ def test_thresholds_follow_the_mode_unless_they_are_named() -> None:
 def test_settings_that_make_no_sense_are_usage_errors(settings: dict[str, float]) -> None:
     with pytest.raises(UsageError):
         PlaybackSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_whole_images_get_through_unless_the_user_names_settings() -> None:
+    ours = with_image_settings({"PATH": "/bin"})
+    assert ours["PATH"] == "/bin"
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        assert "<segment_size>67108864</segment_size>" in Path(ours[name]).read_text()
+        theirs = {name: "/robot/dds.xml"}
+        assert with_image_settings(theirs) == theirs

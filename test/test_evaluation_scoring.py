@@ -13,8 +13,9 @@ from mayhem_ros.errors import MayhemError
 from mayhem_ros.model_card import DetectionClass, ModelCard, SegmentationClass
 from mayhem_ros.prediction import Prediction
 from mayhem_train.datasets.index import Category, DatasetIndex
+from mayhem_train.evaluation.box_matching import match_boxes
 from mayhem_train.evaluation.detection_metrics import ClassAP
-from mayhem_train.evaluation.scoring import Scorer, Scores, match_boxes
+from mayhem_train.evaluation.scoring import Scorer, Scores
 
 
 def prediction(count: int, surface: int = 1) -> Prediction:
@@ -126,10 +127,13 @@ def test_a_mask_of_another_size_than_the_label_is_refused() -> None:
 def test_each_object_is_found_once_and_the_best_box_chooses_first() -> None:
     truth = np.array([[0, 0, 10, 10], [100, 100, 110, 110]], np.float64)
     boxes = np.array([[0, 0, 10, 9], [0, 0, 10, 10], [100, 100, 110, 104]], np.float64)
-    assert match_boxes(boxes, truth, np.array([False, False])) == (1, 2, 1)
+    matches = match_boxes(boxes, truth, np.array([False, False]))
+    assert (matches.right.sum(), matches.wrong.sum(), matches.missed) == (1, 2, 1)
 
 
 def test_a_box_on_a_crowd_does_not_count() -> None:
     truth = np.array([[0, 0, 100, 100], [200, 200, 210, 210]], np.float64)
     boxes = np.array([[10, 10, 20, 20], [200, 200, 210, 210], [300, 300, 310, 310]], np.float64)
-    assert match_boxes(boxes, truth, np.array([True, False])) == (1, 1, 0)
+    matches = match_boxes(boxes, truth, np.array([True, False]))
+    assert (matches.right.tolist(), matches.wrong.tolist()) == ([False, True, False], [False, False, True])
+    assert matches.missed == 0

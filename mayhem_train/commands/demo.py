@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def demo_steps(out: Path) -> list[Step]:
     """The commands, as a person would type them."""
-    from mayhem_train.training.configurations import ready_configuration
+    from mayhem_train.shipped import shipped_file
 
     names = [f"warehouse-s{SEED}-{number}" for number in range(DRIVES)]
     recordings, index, run_folder = str(out / "recordings"), str(out / "index.json"), str(out / "run")
@@ -78,7 +78,15 @@ def demo_steps(out: Path) -> list[Step]:
         ),
         Step(
             "Train boxes and floor on one MobileNetV2",
-            ["train", "--config", str(ready_configuration("lraspp-mtl")), *data, *small, "--out", run_folder],
+            [
+                "train",
+                "--config",
+                str(shipped_file("config/train/lraspp-mtl.yaml")),
+                *data,
+                *small,
+                "--out",
+                run_folder,
+            ],
             None,
         ),
         Step(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.model_card import ModelCard
 from mayhem_ros.prediction import Prediction
+from mayhem_train.evaluation.dds_settings import with_image_settings
 from mayhem_train.evaluation.latency import StageTimes
 from mayhem_train.evaluation.matching import Answered, Matcher
 from mayhem_train.evaluation.node_process import NODE_NAME, NodeProcess
@@ -290,6 +291,8 @@ def playback(
     if lock_step:  # nothing may get lost; in real time the node is as it is on the robot
         parameters |= {"reliability": "reliable", "frame_policy": "every"}
     environment = private_environment(domain, folder)
+    if not lock_step:  # reliable topics need no such settings, and small machines may lack the shared memory
+        environment = with_image_settings(environment)
     with (
         environment_variables(environment),
         _Link.open(name, topic.type, _expected_kinds(card), domain) as link,

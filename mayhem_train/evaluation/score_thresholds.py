@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-MATCH_IOU = 0.5
+from mayhem_train.evaluation.box_matching import match_boxes
+
 # For a class that validation does not show: nothing to choose by, so the middle.
 UNKNOWN_THRESHOLD = 0.5
 
@@ -33,22 +34,15 @@ class ScoreThresholdChooser:
         scores: NDArray[np.floating],
         labels: NDArray[np.int64],
     ) -> None:
-        """Adds one image: boxes [N, 4] xyxy of one frame of reference, labels from 1.
-
-        As in COCO, predictions take their object in the order of their scores, each object once, at IoU 0.5.
-        """
+        """Adds one image: boxes [N, 4] xyxy of one frame of reference, labels from 1."""
         for k in range(len(self._class_names)):
             truth = truth_boxes[truth_labels == k + 1]
             found = np.flatnonzero(labels == k + 1)
+            found = found[np.argsort(-scores[found], kind="stable")]
+            matches = match_boxes(boxes[found], truth, np.zeros(len(truth), bool))
             self._objects[k] += len(truth)
-            free = np.ones(len(truth), bool)
-            for place in found[np.argsort(-scores[found], kind="stable")]:
-                overlaps = _iou(boxes[place], truth) * free
-                hit = bool(len(truth)) and bool(overlaps.max() >= MATCH_IOU)
-                if hit:
-                    free[overlaps.argmax()] = False
-                self._scores[k].append(float(scores[place]))
-                self._hits[k].append(hit)
+            self._scores[k].extend(scores[found].tolist())
+            self._hits[k].extend(matches.right.tolist())
 
     def compute(self) -> dict[str, float]:
         """Per class the threshold; predictions scored at least that much are kept."""
@@ -70,12 +64,3 @@ def _best_threshold(scores: NDArray[np.float64], hits: NDArray[np.bool_], object
     best = int(f1.argmax())
     below = scores[best + 1] if best + 1 < len(scores) else 0.0
     return float((scores[best] + below) / 2)
-
-
-def _iou(box: NDArray[np.floating], others: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Intersection over union of one box with [M, 4] others, all xyxy."""
-    corners_low = np.maximum(box[:2], others[:, :2])
-    corners_high = np.minimum(box[2:], others[:, 2:])
-    intersection = np.clip(corners_high - corners_low, 0, None).prod(axis=1)
-    union = (box[2:] - box[:2]).prod() + (others[:, 2:] - others[:, :2]).prod(axis=1) - intersection
-    return intersection / np.maximum(union, np.finfo(np.float32).tiny)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.model_card import ModelCard
 from mayhem_ros.prediction import Prediction
 from mayhem_train.datasets.index import BACKGROUND, UNLABELLED, DatasetIndex, LabelledImage
+from mayhem_train.evaluation.box_matching import match_boxes
 from mayhem_train.evaluation.detection_metrics import ClassAP, DetectionMetrics, DetectionScorer
 from mayhem_train.evaluation.segmentation_metrics import (
     SegmentationMetrics,
@@ -20,8 +20,6 @@ from mayhem_train.evaluation.segmentation_metrics import (
 )
 
 BACKGROUND_NAME = "background"
-MATCH_IOU = 0.5
-"""A published box counts as right when it covers an object of its class by at least this IoU."""
 
 
 @dataclass(frozen=True)
@@ -178,7 +176,8 @@ class Scorer:
             shown = above & (labels == label)
             order = np.argsort(-scores[shown], kind="stable")
             of_class = truth_labels == label
-            counts[label] = match_boxes(boxes[shown][order], truth_boxes[of_class], crowd[of_class])
+            matches = match_boxes(boxes[shown][order], truth_boxes[of_class], crowd[of_class])
+            counts[label] = matches.right.sum(), matches.wrong.sum(), matches.missed
         self._matches += counts
         right, wrong, missed = (int(count) for count in counts.sum(axis=0))
         return 2 * right / (2 * right + wrong + missed) if right + wrong + missed else 1.0
@@ -200,54 +199,3 @@ class Scorer:
         classes = len(self._index.surfaces) + 1
         iou = intersection_over_union(confusion_matrix(truth, predicted, classes))
         return float(np.mean([value for value in iou if value is not None]))
-
-
-def match_boxes(
-    boxes: NDArray[np.float64], truth: NDArray[np.float64], crowd: NDArray[np.bool_], iou: float = MATCH_IOU
-) -> tuple[int, int, int]:
-    """True positives, false positives and missed objects of one class in one image.
-
-    The best-scored box chooses first, among the objects still free, the one it overlaps most; a box that finds none
-    but lies on a crowd is not counted.
-
-    Args:
-        boxes: [K, 4], xyxy, best score first.
-        truth: [M, 4], xyxy.
-        crowd: [M], True where a truth box stands for a crowd.
-        iou: the least overlap that counts.
-    """
-    overlaps = _overlaps(boxes, truth)
-    on_crowd = _covered(boxes, truth[crowd]) >= iou
-    overlaps[:, crowd] = -1
-    right = wrong = 0
-    for row in range(len(boxes)):
-        best = int(overlaps[row].argmax()) if len(truth) else -1
-        if best >= 0 and overlaps[row, best] >= iou:
-            overlaps[:, best] = -1
-            right += 1
-        elif not on_crowd[row].any():
-            wrong += 1
-    return right, wrong, int((~crowd).sum()) - right
-
-
-def _overlaps(boxes: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Intersection over union [K, M]."""
-    intersection = _intersections(boxes, truth)
-    union = _areas(boxes)[:, None] + _areas(truth)[None, :] - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
-
-
-def _covered(boxes: NDArray[np.float64], crowds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of each box that lies on each crowd [K, M]: COCO's overlap with a crowd."""
-    intersection = _intersections(boxes, crowds)
-    areas = np.broadcast_to(_areas(boxes)[:, None], intersection.shape)
-    return np.divide(intersection, areas, out=np.zeros_like(intersection), where=areas > 0)
-
-
-def _intersections(boxes: NDArray[np.float64], truth: NDArray[np.float64]) -> NDArray[np.float64]:
-    corners = np.minimum(boxes[:, None, 2:], truth[None, :, 2:]) - np.maximum(boxes[:, None, :2], truth[None, :, :2])
-    return np.prod(np.clip(corners, 0, None), axis=2, dtype=np.float64)
-
-
-def _areas(boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.prod(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None), axis=1, dtype=np.float64)
