@@ -1,0 +1,20 @@
+"""Keeps the tests' ROS nodes to themselves: a domain that no other run or replay has, and this machine only."""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from mayhem_train.evaluation.private_domain import environment_variables, private_domain, private_environment
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Sets the environment before any test imports rclpy; what the user's shell says does not count here."""
+    resources = ExitStack()
+    config.add_cleanup(resources.close)
+    domain = resources.enter_context(private_domain())
+    logs = resources.enter_context(tempfile.TemporaryDirectory(prefix="mayhem-ros-logs-", ignore_cleanup_errors=True))
+    resources.enter_context(environment_variables(private_environment(domain, Path(logs))))
