@@ -28,12 +28,12 @@ def test_from_synthetic_drives_to_a_scored_replay(tmp_path: Path) -> None:
     held_out = drives / "warehouse-s3-1"
     labels = [str(drives / "annotations" / f"warehouse-s3-{number}.xml") for number in (0, 1)]
     size = ["--data.size", "[96, 128]", "--data.workers", "0", "--data.batch_size", "3"]
-    network = ["--model.body", "mobilenet_v2", "--model.weights", "none", "--trainer.max_epochs", "2"]
+    data = ["--data.index", str(index), "--data.recordings", str(drives)]
+    network = ["--model.body", "mobilenet_v2", "--trainer.max_epochs", "10", "--trainer.check_val_every_n_epoch", "5"]
     commands = [
         ["synthesise", str(drives), "--frames", str(FRAMES), "--seed", "3", "--size", "160x120"],
         ["import-cvat", *labels, "--recordings", str(drives), "--out", str(index), "--val", held_out.name],
-        ["train", "--config", str(CONFIGURATION), "--data.index", str(index), "--data.recordings", str(drives), *size]
-        + [*network, "--out", str(run)],
+        ["train", "--config", str(CONFIGURATION), *data, *size, *network, "--out", str(run)],
         ["export", str(run / "checkpoints" / "last.ckpt"), "--out", str(model), "--recording", str(held_out)],
         ["replay", str(held_out), "--model", str(model), "--index", str(index), "--out", str(report)],
     ]

@@ -91,7 +91,7 @@ def generated_images(count: int = 4, height: int = 480, width: int = 640) -> lis
 
 def _run_torch(deployable: DeployableNetwork, image: NDArray[np.uint8]) -> Prediction:
     with torch.inference_mode():
-        outputs = deployable(torch.from_numpy(np.ascontiguousarray(image))[None])
+        outputs = deployable(torch.from_numpy(image.copy())[None])  # a frame may be a view that cannot be written
     arrays = {name: value[0].numpy() for name, value in zip(deployable.output_names, outputs, strict=True)}
     if "count" in arrays:
         count = int(arrays.pop("count"))
