@@ -2,6 +2,8 @@
 PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --all-extras --no-annotate \
+	--custom-compile-command "make constraints"
 .DEFAULT_GOAL := help
 .PHONY: help setup test lint demo clean constraints
 
@@ -23,9 +25,9 @@ lint: setup  ## Lint and check types only.
 demo: setup  ## From a synthetic drive to a scored replay, into demo/; ARGS goes to `mayhem demo`.
 	$(BIN)/mayhem demo --out demo $(ARGS)
 
-constraints: setup  ## Choose the newest versions of all dependencies anew.
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --upgrade --all-extras --no-annotate \
-		--custom-compile-command "make constraints" --output-file environment/constraints.txt setup.py
+constraints: setup  ## Choose the newest versions of all dependencies anew, beside numpy 2 and beside numpy 1.
+	$(COMPILE) --output-file environment/constraints.txt setup.py
+	echo 'numpy<2' | $(COMPILE) --constraint - --output-file environment/constraints-numpy-1.txt setup.py
 
 clean:  ## Remove .venv and everything that can be made again, but no demo or run.
 	rm -rf .venv build install log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

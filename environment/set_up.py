@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 ENVIRONMENT = ROOT / "environment"
 CONSTRAINTS = ENVIRONMENT / "constraints.txt"
+CONSTRAINTS_NUMPY_1 = ENVIRONMENT / "constraints-numpy-1.txt"
 INTERFACES = ROOT / "interfaces" / "vision_msgs"
 VENV = ROOT / ".venv"
 STAMP = VENV / "set-up.stamp"
@@ -119,6 +120,24 @@ def check_machine(with_ros: bool) -> None:
             )
 
 
+def constraints_for(ros_distribution: str, environment: "Mapping[str, str]") -> Path:
+    """The file that pins the versions.
+
+    The messages of a distribution that was built with numpy 1 (Humble, Jazzy) do not load beside numpy 2.
+    """
+    if not ros_distribution:
+        return CONSTRAINTS
+    code = "import numpy; print(numpy.__version__)"
+    asked = subprocess.run(
+        [base_python(), "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=dict(environment),
+        check=False,
+    )
+    return CONSTRAINTS_NUMPY_1 if asked.stdout.startswith(b"1.") else CONSTRAINTS
+
+
 def fingerprint_of_inputs(root: Path, python: str, ros_distribution: str) -> str:
     """SHA-256 over all that `.venv` depends on."""
     inputs = [root / "setup.cfg", root / "setup.py", root / "package.xml"]
@@ -154,11 +173,12 @@ def _set_up(ros_distribution: str) -> None:
     _run("Making the virtual environment", [base_python(), "-m", "venv", "--clear", *on_top, str(VENV)])
 
     _say("installing Python packages (3 GB to download the first time: one to ten minutes) ...")
+    constraints = str(constraints_for(ros_distribution, os.environ))
     pip = [_tool("python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    _run("Installing uv", [*pip, "--constraint", str(CONSTRAINTS), "uv"])
-    _install("--constraint", str(CONSTRAINTS), "setuptools", "wheel")
+    _run("Installing uv", [*pip, "--constraint", constraints, "uv"])
+    _install("--constraint", constraints, "setuptools", "wheel")
     project = f"{ROOT}[{','.join(extras)}]"
-    _install("--constraint", str(CONSTRAINTS), "--no-build-isolation", "--editable", project)
+    _install("--constraint", constraints, "--no-build-isolation", "--editable", project)
     _install_imagenet_weights()
     if not ros_distribution:
         _say("generating vision_msgs (about 40 seconds) ...")

@@ -160,18 +160,17 @@ def test_include_folders_of_another_machine_become_this_ones() -> None:
     assert set_up.point_at_this_machine(mended, "/elsewhere", "/elsewhere") == mended
 
 
-def test_every_version_is_pinned_and_no_host_is_named() -> None:
-    lines = (ROOT / "environment" / "constraints.txt").read_text().splitlines()
+@pytest.mark.parametrize("constraints", [set_up.CONSTRAINTS, set_up.CONSTRAINTS_NUMPY_1], ids=lambda path: path.stem)
+def test_every_version_is_pinned_and_no_host_is_named(constraints: Path) -> None:
+    lines = constraints.read_text().splitlines()
     pins = [line for line in lines if not line.startswith("#")]
     assert pins and all("==" in line and "://" not in line and "@" not in line for line in pins)
 
 
 def test_every_installed_version_is_the_pinned_one() -> None:
-    requirements = [
-        Requirement(line)
-        for line in (ROOT / "environment" / "constraints.txt").read_text().splitlines()
-        if not line.startswith("#")
-    ]
+    constraints = set_up.CONSTRAINTS_NUMPY_1 if version("numpy").startswith("1.") else set_up.CONSTRAINTS
+    lines = constraints.read_text().splitlines()
+    requirements = [Requirement(line) for line in lines if not line.startswith("#")]
     pins = {r.name: str(r.specifier) for r in requirements if r.marker is None or r.marker.evaluate()}
     installed = {name: f"=={_installed_version(name)}" for name in pins if _installed_version(name)}
     assert {"torch", "numpy", "pytest"} <= installed.keys()
@@ -183,3 +182,17 @@ def _installed_version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
+
+
+@pytest.mark.parametrize(("version", "file"), [("1.26.4", "constraints-numpy-1.txt"), ("2.1.0", "constraints.txt")])
+def test_a_distribution_built_with_numpy_1_keeps_numpy_1(tmp_path: Path, version: str, file: str) -> None:
+    (tmp_path / "numpy").mkdir()
+    (tmp_path / "numpy" / "__init__.py").write_text(f"__version__ = {version!r}")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    assert set_up.constraints_for("jazzy", environment).name == file
+    assert set_up.constraints_for("", environment).name == "constraints.txt"
+
+
+def test_the_constraints_for_numpy_1_pin_numpy_1() -> None:
+    pins = set_up.CONSTRAINTS_NUMPY_1.read_text().splitlines()
+    assert [pin for pin in pins if pin.startswith("numpy==")] == ["numpy==1.26.4"]
