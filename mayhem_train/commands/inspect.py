@@ -49,7 +49,7 @@ def _show(report: RecordingReport) -> None:
     console.print(Text.assemble((report.stem, "bold"), f"  {facts}, {times}"), soft_wrap=True)
     table = Table(show_lines=True)
     table.add_column("topic, type, image", min_width=34)
-    for heading in ("count", "Hz", "largest\ngap", "stamps\ntwice", "stamps\nback"):
+    for heading in ("count", "Hz", "largest\ngap", "stamps\ntwice/back"):
         table.add_column(heading, justify="right")
     for topic in report.topics:
         table.add_row(
@@ -57,8 +57,7 @@ def _show(report: RecordingReport) -> None:
             str(topic.count),
             "" if topic.rate_hz is None else f"{topic.rate_hz:.2f}",
             "" if topic.largest_gap_s is None else f"{topic.largest_gap_s:.3f} s",
-            "" if topic.duplicated_stamps is None else str(topic.duplicated_stamps),
-            "" if topic.backward_stamps is None else str(topic.backward_stamps),
+            "" if topic.duplicated_stamps is None else f"{topic.duplicated_stamps}/{topic.backward_stamps}",
         )
     console.print(table)
     for problem in report.problems:

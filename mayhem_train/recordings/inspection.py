@@ -20,8 +20,9 @@ class TopicReport:
     """One topic.
 
     Attributes:
-        rate_hz: one over the median period between log times; None with fewer than two messages or no time between.
-        largest_gap_s: the longest time between two log times, None with fewer than two messages.
+        rate_hz: one over the median period between header stamps, since messages are often logged in bursts; between
+            log times where there are no headers. None with fewer than two messages or no time between them.
+        largest_gap_s: the longest time between two messages by the same clock, None with fewer than two messages.
         duplicated_stamps: messages whose header stamp is the one of the message before; None without headers.
         backward_stamps: messages whose header stamp is earlier than the one of the message before.
         width, height: of the first image in pixels, None for other types.
@@ -97,15 +98,15 @@ def _stamps(recording: Recording, problems: list[str]) -> dict[str, NDArray[np.i
 
 
 def _topic(recording: Recording, topic: Topic, stamps: NDArray[np.int64] | None, problems: list[str]) -> TopicReport:
-    periods = np.diff(recording.log_times_ns(topic.name))
-    median = float(np.median(periods)) if len(periods) else 0.0
     steps = np.diff(stamps) if stamps is not None else None
+    periods = np.diff(recording.log_times_ns(topic.name)) if steps is None else steps
+    median = float(np.median(periods)) if len(periods) else 0.0
     width, height, encoding = _image(recording, topic, problems)
     return TopicReport(
         name=topic.name,
         type=topic.type,
         count=topic.count,
-        rate_hz=1e9 / median if median else None,
+        rate_hz=1e9 / median if median > 0 else None,
         largest_gap_s=float(periods.max()) / 1e9 if len(periods) else None,
         duplicated_stamps=None if steps is None else int((steps == 0).sum()),
         backward_stamps=None if steps is None else int((steps < 0).sum()),
