@@ -146,7 +146,9 @@ def test_the_file_needs_no_other_and_passes_onnx_checker(exported, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"PK\x03\x04 not a zip", b"\x89PNG\r\n\x1a\n" * 40], ids=["empty", "zip", "png"]
+    "content",
+    [b"", b"PK\x03\x04 not a zip", b"\x89PNG\r\n\x1a\n" * 40, b"hello world\n"],
+    ids=["empty", "zip", "png", "text"],
 )
 def test_a_file_that_is_no_checkpoint_is_one_sentence(tmp_path, capsys, content):
     path = tmp_path / "best.ckpt"

@@ -13,8 +13,11 @@ import yaml
 from datasets_drives import box_element, image_element, polygon_element, write_cvat, write_drive
 
 from mayhem_ros.errors import MayhemError
+from mayhem_ros.onnx_model import OnnxModel
 from mayhem_train.cli import main
-from mayhem_train.datasets.index import dataset_hash
+from mayhem_train.datasets.index import DatasetIndex, dataset_hash
+from mayhem_train.evaluation.scoring import Scorer
+from mayhem_train.recordings.recording import Recording
 from mayhem_train.training.perception_module import PerceptionModule, warmup_cosine
 from mayhem_train.training.trained_network import load_trained_network, read_checkpoint
 
@@ -157,6 +160,10 @@ def test_force_never_removes_what_is_no_run(data, tmp_path, capsys):
         (["--trainer.max_epochs", "many"], "max_epochs"),
         (["--data.size", "[8, 8]"], "32 pixels"),
         (["--config", "nothing.yaml"], "nothing.yaml"),
+        (["--trainer.accelerator", "abacus"], "abacus"),
+        (["--trainer.max_epochs", "-1"], "max_epochs"),
+        (["--trainer.devices", "0"], "devices"),
+        (["--trainer.devices", "2"], "2 processes"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_2(data, tmp_path, capsys, arguments, named):
@@ -164,7 +171,7 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(data, tmp_path, capsys, arg
     error = capsys.readouterr().err
     assert named in error, error
     assert error.startswith("mayhem train: ") and error.count("\n") == 1
-    assert not (tmp_path / "run" / "checkpoints").exists()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("content", [None, "", "{", '{"images": []}', "not json"])
@@ -175,6 +182,54 @@ def test_an_unusable_index_is_one_sentence_and_exit_code_1(data, tmp_path, capsy
     assert train(["--data.index", str(index), *data[2:]], tmp_path / "run") == 1
     error = capsys.readouterr().err
     assert "broken.json" in error and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_failed_start_keeps_the_run_that_is_there(run_folder, data, capsys):
+    before = {path: path.read_bytes() for path in run_folder.rglob("*") if path.is_file()}
+    assert train([*data[:3], str(run_folder)], run_folder, "--force") == 1
+    assert "is not in" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run_folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_never_goes_on_with_other_labels(data, tmp_path, capsys):
+    index = tmp_path / "index.json"
+    index.write_bytes(Path(data[1]).read_bytes())
+    mine = ["--data.index", str(index), *data[2:]]
+    assert train(mine, tmp_path / "run", "--trainer.max_epochs", "1") == 0
+    index.write_text(index.read_text().replace("drive-b-000001.png", "relabelled.png"))
+    capsys.readouterr()
+    assert train(mine, tmp_path / "run", "--trainer.max_epochs", "2") == 2
+    assert "another version of" in capsys.readouterr().err
+
+
+def test_a_frame_that_a_worker_cannot_read_is_one_sentence(data, tmp_path, capsys):
+    index = tmp_path / "index.json"
+    index.write_text(
+        Path(data[1]).read_text().replace('"width":64', '"width":60').replace('"size":[48,64]', '"size":[48,60]')
+    )
+    assert train(["--data.index", str(index), *data[2:]], tmp_path / "run", "--data.workers", "1") == 1
+    error = capsys.readouterr().err
+    assert "is 64x48 pixels, but 60x48" in error and error.count("\n") == 1
+
+
+def test_validation_says_what_a_replay_of_the_exported_file_will_say(data, tmp_path):
+    same_size = ["--data.size", "[96, 128]", "--trainer.max_epochs", "3", "--trainer.precision", "bf16-mixed"]
+    assert train(data, tmp_path / "run", *same_size) == 0
+    checkpoint = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    assert main(["export", str(checkpoint), "--out", str(tmp_path / "model.onnx")]) == 0
+    model = OnnxModel(tmp_path / "model.onnx", provider="cpu")
+    index = DatasetIndex.load(Path(data[1])).split("val")
+    scorer = Scorer(model.card, index)
+    with Recording(Path(data[3]) / "drive-b") as recording:
+        for image in index.images:
+            (prediction,) = model.predict(recording.read_image(image.topic, image.index)[None])
+            scorer.add(image, prediction)
+    scores = scorer.compute()
+    metrics = model.card.origin.metrics
+    assert metrics["iou/floor"] == pytest.approx(scores.segmentation.iou["floor"], abs=5e-3)
+    assert metrics["iou/background"] == pytest.approx(scores.segmentation.iou["background"], abs=5e-3)
+    assert metrics["ap50/agv"] == pytest.approx(scores.detection.per_class["agv"].ap50, abs=0.02)
 
 
 def test_a_loss_that_is_not_finite_names_task_step_and_frames(data, tmp_path, capsys):

@@ -46,6 +46,8 @@ def run(arguments: argparse.Namespace) -> int:
         highlight=False,
         soft_wrap=True,
     )
+    if parity.detections == 0:
+        console.print("No box was compared: pass --recording with frames that show objects.", style="yellow")
     return 0
 
 

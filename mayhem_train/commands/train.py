@@ -6,10 +6,6 @@ import argparse
 
 from rich.table import Table
 
-EXAMPLE = (
-    "mayhem train --config config/train/lraspp-mtl.yaml --data.index index.json --data.recordings recordings "
-    "--out runs/first"
-)
 FORWARDS_ARGUMENTS = True
 
 

@@ -19,7 +19,7 @@ VERBS = {
 
 
 class Command(Protocol):
-    """What each module in `mayhem_train/commands` offers."""
+    """What each module in `mayhem_train/commands` offers; one that FORWARDS_ARGUMENTS needs only `run`."""
 
     EXAMPLE: str
 

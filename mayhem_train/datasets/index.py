@@ -139,6 +139,9 @@ class DatasetIndex:
     def from_coco(cls, coco: dict[str, Any]) -> DatasetIndex:
         """The inverse of `to_coco`. Raises KeyError, TypeError or ValueError where a field is missing or wrong."""
         categories = tuple(Category(c["id"], c["name"], bool(c["isthing"])) for c in coco["categories"])
+        sizes = {image["id"]: [image["height"], image["width"]] for image in coco["images"]}
+        if len(sizes) != len(coco["images"]):
+            raise ValueError("two images share one id")
         is_thing = {category.id: category.is_thing for category in categories}
         boxes: dict[int, list[BoxLabel]] = {image["id"]: [] for image in coco["images"]}
         surfaces: dict[int, list[SurfaceLabel]] = {image["id"]: [] for image in coco["images"]}
@@ -149,8 +152,12 @@ class DatasetIndex:
                 label = BoxLabel(annotation["category_id"], box, bool(annotation.get("iscrowd", 0)))
                 boxes[annotation["image_id"]].append(label)
             else:
-                surface = SurfaceLabel(annotation["category_id"], annotation["segmentation"])
-                surfaces[annotation["image_id"]].append(surface)
+                rle = annotation["segmentation"]
+                if not isinstance(rle, dict) or not isinstance(rle["counts"], str):
+                    raise ValueError(f"annotation {annotation['id']} is no compressed run-length mask")
+                if list(rle["size"]) != sizes[annotation["image_id"]]:
+                    raise ValueError(f"the mask of annotation {annotation['id']} is not of its image's size")
+                surfaces[annotation["image_id"]].append(SurfaceLabel(annotation["category_id"], rle))
         images = tuple(
             LabelledImage(
                 id=image["id"],

@@ -21,6 +21,8 @@ class Sample:
         name: the frame's name.
         image_id: the image's id in the index.
         source_size: (height, width) of the frame in its recording.
+        source_mask: uint8 [height, width], `mask` before any resizing; evaluation keeps it, to be scored in the pixels
+            the robot publishes.
     """
 
     image: Tensor
@@ -30,6 +32,7 @@ class Sample:
     name: str
     image_id: int
     source_size: tuple[int, int]
+    source_mask: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Batch:
         names: B frame names.
         image_ids: B ids in the index.
         source_sizes: B times (height, width).
+        source_masks: B times uint8 [height, width] in evaluation, none in training; they stay on the CPU.
     """
 
     images: Tensor
@@ -53,6 +57,7 @@ class Batch:
     names: tuple[str, ...]
     image_ids: tuple[int, ...]
     source_sizes: tuple[tuple[int, int], ...]
+    source_masks: tuple[Tensor, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -85,4 +90,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
         names=tuple(sample.name for sample in samples),
         image_ids=tuple(sample.image_id for sample in samples),
         source_sizes=tuple(sample.source_size for sample in samples),
+        source_masks=tuple(sample.source_mask for sample in samples if sample.source_mask is not None),
     )

@@ -41,6 +41,7 @@ class EvaluationTransform:
             image=to_uint8(resize_image(sample.image, self.size)),
             boxes=sample.boxes * scale,
             mask=resize_mask(sample.mask, self.size),
+            source_mask=sample.mask,
         )
 
 

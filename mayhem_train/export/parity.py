@@ -17,6 +17,7 @@ from mayhem_train.export.deployable import DeployableNetwork
 SCORE_TOLERANCE = 1e-5
 BOX_TOLERANCE = 0.1
 MASK_AGREEMENT = 0.9999
+CONFIDENCE_TOLERANCE = 1  # of 255: rounding
 # A score this near to the least one published may fall on either side of it.
 _EDGE = 1e-4
 
@@ -68,6 +69,7 @@ def check_parity(
         if expected.mask is not None:
             pixels += expected.mask.size
             equal_pixels += int((expected.mask == found.mask).sum())
+            _check_confidence(expected, found, shown_as)
     agreement = equal_pixels / pixels if pixels else None
     if score_difference > SCORE_TOLERANCE or box_difference > BOX_TOLERANCE:
         raise _refusal(shown_as, f"scores differ by {score_difference:.1e} and boxes by {box_difference:.2f} pixels")
@@ -119,6 +121,13 @@ def _differences(ours: Prediction, theirs: Prediction, shown_as: Path) -> tuple[
         score_difference = max(score_difference, float(scores[match]))
         box_difference = max(box_difference, float(boxes[match]))
     return score_difference, box_difference
+
+
+def _check_confidence(expected: Prediction, found: Prediction, shown_as: Path) -> None:
+    assert expected.mask_confidence is not None and found.mask_confidence is not None
+    difference = int(np.abs(expected.mask_confidence.astype(np.int16) - found.mask_confidence).max())
+    if difference > CONFIDENCE_TOLERANCE:
+        raise _refusal(shown_as, f"the mask's confidence differs by {difference} of 255")
 
 
 def _refusal(shown_as: Path, finding: str) -> MayhemError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import pickle
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -28,10 +29,11 @@ def load_imagenet_weights(weights: WeightsEnum) -> dict[str, Any]:
         if carried is not None:
             return torch.load(carried, map_location="cpu", weights_only=True)
     try:
-        return weights.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
+        return weights.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
+    except (URLError, OSError, EOFError, RuntimeError, LookupError, pickle.UnpicklingError) as error:
+        reason = str(error).split("\n")[0]
         raise MayhemError(
-            f"The ImageNet weights {name} are neither cached nor can they be downloaded ({error}): put the file into "
+            f"The ImageNet weights {name} cannot be read or downloaded ({reason}): put the file into "
             f"{Path(torch.hub.get_dir()) / 'checkpoints'}, choose --model.body mobilenet_v2, "
             "or start from random weights with --model.weights none."
         ) from error

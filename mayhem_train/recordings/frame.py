@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mayhem_ros.errors import MayhemError
 
-_NAME = re.compile(r"^(?P<recording>[^/\\]+)-(?P<index>\d{6,})\.(?:png|jpg|jpeg)$", re.IGNORECASE)
+_NAME = re.compile(r"^(?P<recording>[^/\\]+)-(?P<index>[0-9]{6,12})\.(?:png|jpg|jpeg)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

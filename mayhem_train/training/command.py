@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
-import shutil
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,19 +13,24 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 import yaml
-from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.balancing.balancer import Balancer
 from mayhem_train.console import console, error_console
 from mayhem_train.datasets.datamodule import PerceptionDataModule
-from mayhem_train.outputs import whole_file
 from mayhem_train.training.epoch_summary import EpochSummary
 from mayhem_train.training.perception_module import PerceptionModule
-from mayhem_train.training.provenance import environment, git_revision
+from mayhem_train.training.run_folder import check_run_folder, record_run
 from mayhem_train.training.trained_network import CHECKPOINT_KEY, TrainedNetwork, read_checkpoint
+
+EXAMPLE = (
+    "mayhem train --config config/train/lraspp-mtl.yaml --data.index index.json --data.recordings recordings "
+    "--out runs/first"
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class _TrainingCLI(LightningCLI):
         parser.add_class_arguments(Balancer, "balancer")
         parser.link_arguments("balancer", "model.balancer", apply_on="instantiate")
         parser.link_arguments("data.size", "model.size")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
         for source, target in (
             ("thing_names", "detection_classes"),
             ("surface_names", "segmentation_classes"),
@@ -57,23 +61,26 @@ class _TrainingCLI(LightningCLI):
             parser.link_arguments(f"data.{source}", f"model.{target}", apply_on="instantiate")
 
     def before_instantiate_classes(self) -> None:
-        """Opens the run folder before any work is done."""
+        """Looks at the run folder before any work is done, and leaves it as it is."""
         self.run_folder = Path(self.config.out)
-        settings = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
-        _open_run_folder(self.run_folder, settings, force=self.config.force)
+        self.settings: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
+        check_run_folder(self.run_folder, self.settings, force=self.config.force)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Adds loggers, checkpoints and the fastest safe precision where the configuration names none."""
         asked = self.config_init.trainer
         if asked.logger in (None, True):
             kwargs["logger"] = _loggers(self.run_folder)
+        if asked.devices == "auto":
+            kwargs["devices"] = 1  # validation scores whole splits in one process
         if asked.precision is None:
             kwargs["precision"] = fastest_precision()
         if asked.enable_model_summary is None:
             kwargs["enable_model_summary"] = False  # one line of ours says what matters
         if asked.enable_progress_bar is None:
             kwargs["enable_progress_bar"] = error_console.is_terminal
-        kwargs["callbacks"] = [*(asked.callbacks or []), *_callbacks(self.run_folder)]
+        logs = kwargs.get("logger", asked.logger) is not False
+        kwargs["callbacks"] = [*(asked.callbacks or []), *_callbacks(self.run_folder, logs)]
         return super().instantiate_trainer(default_root_dir=str(self.run_folder), **kwargs)
 
 
@@ -88,6 +95,32 @@ def train(arguments: Sequence[str]) -> TrainingRun:
         MayhemError: the data cannot be used, or the loss is not finite.
     """
     _quieten()
+    cli = _build(arguments)
+    last = cli.run_folder / "checkpoints" / "last.ckpt"
+    resumed = last.is_file() and not cli.config.force
+    if resumed:
+        done, trained = _read_last(last)
+        if trained.dataset_sha256 != cli.model.dataset_sha256:
+            raise UsageError(
+                f"{cli.run_folder} was trained on another version of {cli.datamodule.index}: "
+                "choose another --out, or pass --force to start anew."
+            )
+        if done >= (cli.trainer.max_epochs or 0):
+            console.print(
+                f"{cli.run_folder} is finished: raise --trainer.max_epochs to go on or --force to start anew.",
+                soft_wrap=True,
+            )
+            return _finished_run(cli.run_folder)
+        console.print(f"Going on with {cli.run_folder} after epoch {done}.", highlight=False, soft_wrap=True)
+    cli.datamodule.setup("fit")  # names what is missing while the folder is untouched
+    record_run(cli.run_folder, cli.settings, anew=cli.config.force)
+    _introduce(cli)
+    _fit(cli, last, resumed=resumed)
+    return _finished_run(cli.run_folder)
+
+
+def _build(arguments: Sequence[str]) -> _TrainingCLI:
+    """The data, the network and the trainer that the arguments name."""
     try:
         cli = _TrainingCLI(
             PerceptionModule,
@@ -98,25 +131,46 @@ def train(arguments: Sequence[str]) -> TrainingRun:
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             save_config_callback=None,
-            parser_kwargs={"exit_on_error": False, "prog": "mayhem train"},
+            parser_kwargs={"exit_on_error": False, "prog": "mayhem train", "epilog": f"example: {EXAMPLE}"},
         )
-    except argparse.ArgumentError as error:
+    except (argparse.ArgumentError, MisconfigurationException, ValueError) as error:
         raise UsageError(f"{_first_sentence(error)} (`mayhem train --help` lists every setting)") from error
-    last = cli.run_folder / "checkpoints" / "last.ckpt"
-    resumed = last.is_file()
-    if resumed:
-        done = int(read_checkpoint(last)["epoch"]) + 1
-        if cli.trainer.max_epochs is not None and done >= cli.trainer.max_epochs > 0:
-            console.print(
-                f"{cli.run_folder} is finished: raise --trainer.max_epochs to go on or --force to start anew."
-            )
-            return _finished_run(cli.run_folder)
-        console.print(f"Going on with {cli.run_folder} after epoch {done}.", highlight=False, soft_wrap=True)
-    _introduce(cli)
-    cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=str(last) if resumed else None, weights_only=True)
-    if cli.trainer.interrupted:
-        raise MayhemError(f"Stopped before the end: the same command goes on from {last}.")
-    return _finished_run(cli.run_folder)
+    if cli.trainer.world_size > 1:
+        raise UsageError(
+            f"{cli.trainer.world_size} processes cannot train one network yet: leave out --trainer.devices."
+        )
+    if cli.trainer.max_epochs is None or cli.trainer.max_epochs < 1:
+        raise UsageError("The learning rate's cosine needs an end: set --trainer.max_epochs to 1 or more.")
+    return cli
+
+
+def _fit(cli: _TrainingCLI, last: Path, *, resumed: bool) -> None:
+    """Trains; whatever ends it early is told in one sentence."""
+    ckpt_path = str(last) if resumed else None
+    try:
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=ckpt_path, weights_only=True)
+    except MayhemError as error:  # a DataLoader's worker puts its traceback before the sentence
+        kind = type(error)
+        sentence = str(error).rstrip().rsplit("\n", 1)[-1]
+        raise kind(sentence.removeprefix(f"{kind.__module__}.{kind.__qualname__}: ")) from error
+    except OSError as error:
+        reason = error.strerror or error
+        raise MayhemError(
+            f"Cannot write {cli.run_folder} ({reason}): free the disk or choose another --out."
+        ) from error
+    except SystemExit as stopped:  # what Lightning makes of Ctrl-C
+        hint = "the same command goes on from the last epoch" if last.is_file() else "no epoch was complete"
+        error_console.print(f"Stopped: {hint}.", highlight=False, soft_wrap=True)
+        raise KeyboardInterrupt from stopped
+
+
+def _read_last(path: Path) -> tuple[int, TrainedNetwork]:
+    """How many epochs the last checkpoint has seen, and what it says of its network."""
+    checkpoint = read_checkpoint(path)
+    try:
+        return int(checkpoint["epoch"]) + 1, TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY])
+    except (KeyError, TypeError, ValueError) as error:
+        raise MayhemError(f"{path} is no checkpoint of `mayhem train`: pass --force to start anew.") from error
 
 
 def fastest_precision() -> str:
@@ -141,67 +195,19 @@ def _introduce(cli: _TrainingCLI) -> None:
     )
 
 
-def _open_run_folder(folder: Path, settings: dict[str, Any], *, force: bool) -> None:
-    """Writes config.yaml and run.json into a new folder, or checks that the folder's run is this one."""
-    saved = folder / "config.yaml"
-    for passing in ("force", "config", "out"):
-        settings.pop(passing, None)
-    if force and folder.exists():
-        _remove_run(folder)
-    if saved.is_file():
-        before = yaml.safe_load(saved.read_text())
-        differing = sorted(_differences(before, settings) - {"trainer.max_epochs"})
-        if differing:
-            raise UsageError(
-                f"{folder} holds a run with other settings ({', '.join(differing[:4])}): "
-                "choose another --out, or pass --force to replace it."
-            )
-    elif folder.is_dir() and any(folder.iterdir()):
-        raise UsageError(f"{folder} exists and is no training run: choose another --out.")
-    with whole_file(saved, force=True) as partial:
-        partial.write_text(yaml.safe_dump(settings, sort_keys=False))
-    provenance = {"git_revision": git_revision(), "environment": environment()}
-    with whole_file(folder / "run.json", force=True) as partial:
-        partial.write_text(json.dumps(provenance, indent=2) + "\n")
-
-
-def _remove_run(folder: Path) -> None:
-    """Removes a run's folder, and only ever a run's."""
-    if not any(folder.iterdir()):
-        return
-    if not (folder / "config.yaml").is_file():
-        raise UsageError(
-            f"{folder} exists and is no training run, so --force does not replace it: choose another --out."
-        )
-    shutil.rmtree(folder)
-
-
-def _differences(before: Any, after: Any, place: str = "") -> set[str]:
-    """The dotted names of the settings that differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        return {
-            name
-            for key in before.keys() | after.keys()
-            for name in _differences(before.get(key), after.get(key), f"{place}.{key}" if place else key)
-        }
-    return set() if before == after else {place}
-
-
 def _finished_run(folder: Path) -> TrainingRun:
     checkpoint = folder / "checkpoints" / "best.ckpt"
     if not checkpoint.is_file():
         raise MayhemError(f"{folder} has no best checkpoint: no validation ran; train for at least one epoch.")
-    return TrainingRun(folder, checkpoint, TrainedNetwork.from_dict(read_checkpoint(checkpoint)[CHECKPOINT_KEY]))
+    return TrainingRun(folder, checkpoint, _read_last(checkpoint)[1])
 
 
 def _loggers(folder: Path) -> list[Logger]:
     return [CSVLogger(folder, name="logs"), TensorBoardLogger(folder, name="tensorboard", version="")]
 
 
-def _callbacks(folder: Path) -> list[Callback]:
-    callbacks: list[Callback] = [EpochSummary(), LearningRateMonitor("step")]
-    if error_console.is_terminal:
-        callbacks.append(RichProgressBar())
+def _callbacks(folder: Path, logs: bool) -> list[Callback]:
+    callbacks: list[Callback] = [EpochSummary(), *([LearningRateMonitor("step")] if logs else [])]
     checkpoints = folder / "checkpoints"
     best = ModelCheckpoint(checkpoints, filename="best", monitor="val/score", mode="max", enable_version_counter=False)
     last = ModelCheckpoint(checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)

@@ -22,7 +22,12 @@ class EpochSummary(Callback):
             return
         values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         shown = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", f"step {trainer.global_step}"]
-        for label, name in (("loss", "train/loss"), ("mAP", "val/map"), ("AP50", "val/ap50"), ("mIoU", "val/mean_iou")):
+        for label, name in (
+            ("last loss", "train/loss"),
+            ("mAP", "val/map"),
+            ("AP50", "val/ap50"),
+            ("mIoU", "val/mean_iou"),
+        ):
             if name in values:
                 shown.append(f"{label} {values[name]:.3f}")
         shown.append(f"{time.monotonic() - self._started:.0f} s")

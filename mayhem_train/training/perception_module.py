@@ -108,16 +108,16 @@ class PerceptionModule(pl.LightningModule):
         self._surfaces = SegmentationScorer(("background", *specification.segmentation_classes))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Scores one batch: boxes in source pixels, masks at the network's size."""
-        predictions = self(batch.images)
-        self._log_losses("val", self.network.losses(_as_float32(predictions), batch), len(batch.names))
-        if "detection" in predictions:
-            self._score_boxes(batch, predictions["detection"])
-        if "segmentation" in predictions:
-            logits = resize_logits(predictions["segmentation"].float(), *batch.masks.shape[-2:])
-            masks, _ = most_likely(logits)
-            for truth, mask in zip(batch.masks.cpu().numpy(), masks.cpu().numpy(), strict=True):
-                self._surfaces.add(truth, mask)
+        """Scores one batch in float32 and in source pixels, as the exported file is run."""
+        with torch.autocast(self.device.type, enabled=False):
+            predictions = self(batch.images)
+            self._log_losses("val", self.network.losses(predictions, batch), len(batch.names))
+            if "detection" in predictions:
+                self._score_boxes(batch, predictions["detection"])
+            if "segmentation" in predictions:
+                for logits, truth in zip(predictions["segmentation"], batch.source_masks, strict=True):
+                    mask, _ = most_likely(resize_logits(logits[None], *truth.shape))
+                    self._surfaces.add(truth.numpy(), mask[0].cpu().numpy())
 
     def on_validation_epoch_end(self) -> None:
         """Computes the metrics over the whole split; a metric without ground truth is left out."""
@@ -175,7 +175,7 @@ class PerceptionModule(pl.LightningModule):
         self.log_dict(values, batch_size=batch_size, on_step=stage == "train", on_epoch=stage == "val")
 
     def _score_boxes(self, batch: Batch, predictions: Any) -> None:
-        found = self.network.heads["detection"].detect(_as_float32(predictions))  # type: ignore[operator]
+        found = self.network.heads["detection"].detect(predictions)  # type: ignore[operator]
         specification = self.network.specification
         for place, image_id in enumerate(batch.image_ids):
             height, width = batch.source_sizes[place]

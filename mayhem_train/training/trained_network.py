@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,19 @@ from mayhem_train.models.specification import NetworkSpecification
 
 CHECKPOINT_KEY = "mayhem"
 _NETWORK_PREFIX = "network."
+# torch's unpickler checks little, so a file of another kind fails in many ways.
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    struct.error,
+    pickle.UnpicklingError,
+    BadZipFile,
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +72,7 @@ def load_trained_network(path: Path) -> tuple[TrainedNetwork, MultiTaskNetwork]:
     checkpoint = read_checkpoint(path)
     try:
         trained = TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY])
-        weights = checkpoint["state_dict"]
+        weights = dict(checkpoint["state_dict"])
     except (KeyError, TypeError, ValueError) as error:
         raise MayhemError(
             f"{path} is no checkpoint of `mayhem train` ({type(error).__name__}: {error}): name one of its checkpoints."
@@ -81,7 +95,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError, BadZipFile) as error:
+    except _UNREADABLE as error:
         if isinstance(error, OSError) and error.strerror:
             reason = error.strerror
         else:
