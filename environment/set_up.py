@@ -55,6 +55,9 @@ def main() -> int:
     except SetUpError as error:
         print(f"set-up: {error}", file=sys.stderr)
         return 1
+    except OSError as error:
+        print(f"set-up: {error.strerror or error}: free the disk or mend its permissions, then again.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("set-up: interrupted; the next `make` starts it again.", file=sys.stderr)
         return 130
@@ -233,8 +236,9 @@ def _run(step: str, command: "list[str]") -> str:
     )
     output = finished.stdout.decode(errors="replace")
     if finished.returncode:
-        VENV.mkdir(exist_ok=True)
-        LOG.write_text(f"{' '.join(command)}\n{output}")
+        with contextlib.suppress(OSError):  # of a full disk, which is told below
+            VENV.mkdir(exist_ok=True)
+            LOG.write_text(f"{' '.join(command)}\n{output}")
         if "No space left on device" in output or "os error 28" in output:
             raise SetUpError(f"{step} failed, the disk is full: make {NEEDED_GIGABYTES} GB room.")
         raise SetUpError(f"{step} failed, and {LOG} says why: without a network nothing can be installed.")

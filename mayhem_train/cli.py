@@ -27,6 +27,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except MayhemError as error:
         print(f"mayhem {verb}: {error}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        print(
+            f"mayhem {verb}: the Python package {error.name} is missing: install what the training needs (README.md).",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
         print(f"mayhem {verb}: interrupted", file=sys.stderr)
         return 130
