@@ -6,6 +6,7 @@ from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
 from launch_ros.actions import LifecycleNode
+from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
 
@@ -54,7 +55,7 @@ def _perception_node(context: LaunchContext) -> list[LifecycleNode]:
     """The node; what was given on the command line stands above the parameters file, the rest is left to the file."""
     given: dict[str, object] = {"autostart": LaunchConfiguration("autostart").perform(context) == "true"}
     if model := LaunchConfiguration("model").perform(context):
-        given["model_path"] = model
+        given["model_path"] = ParameterValue(model, value_type=str)  # a name, whatever YAML makes of it
     if topics := LaunchConfiguration("image_topics").perform(context):
         given["image_topics"] = [topic.strip() for topic in topics.split(",")]
     node = LifecycleNode(

@@ -6,6 +6,7 @@ import shlex
 
 from launch import LaunchContext, LaunchDescription
 from launch.actions import DeclareLaunchArgument, ExecuteProcess, OpaqueFunction
+from launch.events.process import ProcessExited
 from launch.substitutions import LaunchConfiguration
 from launch_ros.substitutions import ExecutableInPackage
 
@@ -37,4 +38,10 @@ def _replay(context: LaunchContext) -> list[ExecuteProcess]:
         *("--model", value("model"), *index, "--out", value("out")),
         *shlex.split(value("arguments")),
     ]
-    return [ExecuteProcess(cmd=command, output="screen")]
+    return [ExecuteProcess(cmd=command, output="screen", on_exit=_fail_with_it)]
+
+
+def _fail_with_it(event: ProcessExited, context: LaunchContext) -> None:
+    """`ros2 launch` ends with 0 whatever its processes do, unless a handler raises."""
+    if event.returncode != 0:
+        raise RuntimeError(f"mayhem replay ended with exit code {event.returncode}.")

@@ -59,16 +59,8 @@ class Camera:
         self._advertise(Image, OVERLAY, prefix, _RESULTS)
 
     def start(self, parameters: Parameters, receive: Callable[[Camera, Any], None]) -> None:
-        """Says what the class ids mean, then subscribes: `receive` gets every message. The node must be active."""
-        header = Header(stamp=self._node.get_clock().now().to_msg())
-        card = self._model.card
-        if self._model.detects:
-            names = {kind.id: kind.name for kind in card.detection_classes}
-            thresholds = score_thresholds(self._model, parameters)
-            self._publish(DETECTION_LABELS, label_info_message(names, header, thresholds.values()))
-        if self._model.segments:
-            names = {kind.id: kind.name for kind in card.segmentation_classes}
-            self._publish(SEGMENTATION_LABELS, label_info_message(names, header))
+        """Announces the classes, then subscribes: `receive` gets every message. The node must be active."""
+        self.announce(parameters)
         compressed = self.topic.endswith("/compressed")
         if parameters.image_type != "auto":
             compressed = parameters.image_type == "compressed"
@@ -78,6 +70,18 @@ class Camera:
             lambda message: receive(self, message),
             QoSProfile(depth=parameters.queue_depth, reliability=ReliabilityPolicy[parameters.reliability.upper()]),
         )
+
+    def announce(self, parameters: Parameters) -> None:
+        """Says what the class ids mean and from which score on boxes are published. The node must be active."""
+        header = Header(stamp=self._node.get_clock().now().to_msg())
+        card = self._model.card
+        if self._model.detects:
+            names = {kind.id: kind.name for kind in card.detection_classes}
+            thresholds = score_thresholds(self._model, parameters)
+            self._publish(DETECTION_LABELS, label_info_message(names, header, thresholds.values()))
+        if self._model.segments:
+            names = {kind.id: kind.name for kind in card.segmentation_classes}
+            self._publish(SEGMENTATION_LABELS, label_info_message(names, header))
 
     def stop(self) -> None:
         """Ends the subscription."""

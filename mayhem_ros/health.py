@@ -63,7 +63,7 @@ class Health:
             self._reason = reason
 
     def report(self, name: str, hardware_id: str, overtaken: int) -> DiagnosticStatus:
-        """The state since the last report: ERROR when every frame failed, WARN when some did or none arrived.
+        """The state since the last report: ERROR when every frame failed, WARN when some did or none came or went.
 
         Counts (`frames in`, `processed`, `overtaken`, `failed`) run from the start; rates and times are of this period.
         """
@@ -82,6 +82,8 @@ class Health:
             level, message = DiagnosticStatus.WARN, f"{failed} of {failed + processed} frames failed: {reason}"
         elif not received and not processed:
             level, message = DiagnosticStatus.WARN, "no frames arrive"
+        elif not processed:  # no error: a pass may take a weak machine longer than a period
+            level, message = DiagnosticStatus.WARN, f"frames arrive, but none was answered in the last {seconds:.1f} s"
         else:
             level, message = DiagnosticStatus.OK, f"{rate:.1f} frames/s"
         values = {

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 from mayhem_ros.errors import MayhemError
 
@@ -41,6 +41,14 @@ class InputSpecification:
     dtype: str = "uint8"
     colour: str = "RGB"
 
+    def __post_init__(self) -> None:
+        for name, value in (("height", self.height), ("width", self.width)):
+            if type(value) is not int or value <= 0:
+                raise ValueError(f"the input's {name} is {value!r}, no number of pixels")
+        found = (self.layout, self.dtype, self.colour)
+        if found != ("NHWC", "uint8", "RGB"):
+            raise ValueError(f"the input is {found}, not ('NHWC', 'uint8', 'RGB')")
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -74,10 +82,22 @@ class ModelCard:
             raise ValueError(f"task {self.task} has no detection classes")
         if self.task != "detection" and not self.segmentation_classes:
             raise ValueError(f"task {self.task} has no segmentation classes")
+        _check_classes("detection", self.detection_classes, first=1)
+        _check_classes("segmentation", self.segmentation_classes, first=0)
+        for thing in self.detection_classes:
+            if not 0 <= thing.score_threshold <= 1:  # NaN neither
+                raise ValueError(f"the score threshold of {thing.name} is {thing.score_threshold}, not from 0 to 1")
+        surfaces = {kind.id: kind.name for kind in self.segmentation_classes}
+        if surfaces and surfaces.get(0) != "background":
+            raise ValueError(f"segmentation class 0 is {surfaces.get(0)!r}, not 'background'")
 
     def to_json(self) -> str:
-        """The card as JSON, keys sorted."""
-        return json.dumps(asdict(self), sort_keys=True)
+        """The card as JSON, keys sorted.
+
+        Raises:
+            ValueError: a metric is no finite number, for which JSON has no name.
+        """
+        return json.dumps(asdict(self), sort_keys=True, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> ModelCard:
@@ -87,7 +107,7 @@ class ModelCard:
             ValueError: a field is missing, unknown or of the wrong kind; the message says which.
         """
         try:
-            fields: dict[str, Any] = dict(json.loads(text))
+            fields: dict[str, Any] = dict(json.loads(text, parse_constant=_refuse_constant))
             return cls(
                 task=fields["task"],
                 detection_classes=tuple(
@@ -119,3 +139,22 @@ def read_card(metadata: Mapping[str, str], path: str) -> ModelCard:
         return ModelCard.from_json(metadata[METADATA_KEY])
     except ValueError as error:
         raise MayhemError(f"{path} carries an invalid model card ({error}): export it again.") from error
+
+
+def _check_classes(kind: str, classes: Sequence[DetectionClass | SegmentationClass], first: int) -> None:
+    ids = [c.id for c in classes]
+    names = [c.name for c in classes]
+    for number in ids:
+        if not first <= number <= 255:
+            raise ValueError(f"the {kind} class id {number} is not from {first} to 255")
+        if ids.count(number) > 1:
+            raise ValueError(f"two {kind} classes have the id {number}")
+    for name in names:
+        if not name.strip():
+            raise ValueError(f"a {kind} class has no name")
+        if names.count(name) > 1:
+            raise ValueError(f"two {kind} classes are called {name}")
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")

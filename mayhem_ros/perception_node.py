@@ -75,21 +75,21 @@ class PerceptionNode(LifecycleNode):
             self._release()
             return TransitionCallbackReturn.FAILURE
         except Exception:  # rclpy would drop it without a word
-            self._problem = "configuring failed; the log says why"
-            self.get_logger().error(traceback.format_exc())
-            self._release()
-            return TransitionCallbackReturn.ERROR
+            return self._failed("configuring")
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribes to the cameras and starts the working thread."""
-        result = super().on_activate(state)
-        capacity = 1 if self._settings.frame_policy == "newest" else None
-        self._mailbox = Mailbox((camera.topic for camera in self._cameras), capacity)
-        self._worker = threading.Thread(target=self._work, args=(self._mailbox,), name="perception", daemon=True)
-        self._worker.start()
-        for camera in self._cameras:
-            camera.start(self._settings, self._receive)
+        try:
+            result = super().on_activate(state)
+            capacity = 1 if self._settings.frame_policy == "newest" else None
+            self._mailbox = Mailbox((camera.topic for camera in self._cameras), capacity)
+            self._worker = threading.Thread(target=self._work, args=(self._mailbox,), name="perception", daemon=True)
+            self._worker.start()
+            for camera in self._cameras:
+                camera.start(self._settings, self._receive)
+        except Exception:  # rclpy would drop it without a word
+            return self._failed("activating")
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -110,11 +110,23 @@ class PerceptionNode(LifecycleNode):
         self._release()
         return super().on_shutdown(state)
 
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Undoes what a failed transition began, so that the node is unconfigured and may be tried again."""
+        self._stop()
+        self._release()
+        return super().on_error(state)
+
     def destroy_node(self) -> None:
         """Stops the thread before what it works with goes away."""
         self._stop()
         self._release()
         super().destroy_node()
+
+    def _failed(self, doing: str) -> TransitionCallbackReturn:
+        """Logs the exception being handled; rclpy then calls `on_error`."""
+        self._problem = f"{doing} failed; the log says why"
+        self.get_logger().error(traceback.format_exc())
+        return TransitionCallbackReturn.ERROR
 
     def _load_model(self, parameters: Parameters) -> OnnxModel:
         if not parameters.model_path:
@@ -186,6 +198,10 @@ class PerceptionNode(LifecycleNode):
             frame.camera.health.failed(str(error))
             self.get_logger().warning(f"{frame.camera.topic}: {error}", throttle_duration_sec=5.0)
             return None
+        except Exception as error:  # whatever one frame does, the next one is to be seen
+            frame.camera.health.failed(f"{type(error).__name__}: {error}")
+            self.get_logger().error(traceback.format_exc(), throttle_duration_sec=5.0)
+            return None
         return _Decoded(frame, image, time.perf_counter() - start)
 
     def _perceive(self, batch: list[_Decoded]) -> None:
@@ -221,7 +237,10 @@ class PerceptionNode(LifecycleNode):
             return SetParametersResult(successful=False, reason=str(error))
         if configured:
             ours = {parameter.name: parameter.value for parameter in changed if hasattr(self._settings, parameter.name)}
-            self._settings = replace(self._settings, **ours)
+            before, self._settings = self._settings, replace(self._settings, **ours)
+            if self._mailbox is not None and self._settings.score_threshold != before.score_threshold:
+                for camera in self._cameras:
+                    camera.announce(self._settings)
         return SetParametersResult(successful=True)
 
     def _publish_diagnostics(self) -> None:
@@ -273,7 +292,8 @@ def main(arguments: list[str] | None = None) -> int:
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
         node = PerceptionNode()
     except Exception as error:  # rclpy's errors on arguments and parameters have no class of their own in common
-        print(f"perception_node cannot start: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        print(f"perception_node cannot start: {reason}", file=sys.stderr)
         rclpy.try_shutdown()
         return 2
     executor = SingleThreadedExecutor()

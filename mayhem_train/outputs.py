@@ -43,13 +43,16 @@ def whole_file(path: Path, *, force: bool = False) -> Iterator[Path]:
 def whole_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     """Gives an empty partial folder beside `path`; renames it to `path` when the block ends well."""
     refuse_existing(path, force=force)
+    path = path.resolve()  # what a link leads to is replaced, and "." has a name and a place beside it
     partial = path.with_name(f".{path.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         yield partial
-        if path.exists():
+        if path.is_dir():
             shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
         partial.rename(path)
     except OSError as error:
         raise MayhemError(

@@ -37,8 +37,10 @@ PERSON_AP = BOX_AP = 1.0
 MAP = (AGV_AP + PERSON_AP + BOX_AP) / 3
 
 
-def write_drive(path: Path, *, stamps: Sequence[int] | None = None, corrupt: bool = True) -> Path:
-    """Writes the drive as a rosbag2 folder; `stamps` in ns replace the headers'."""
+def write_drive(
+    path: Path, *, stamps: Sequence[int] | None = None, corrupt: bool = True, only: int | None = None
+) -> Path:
+    """Writes the drive as a rosbag2 folder; `stamps` in ns replace the headers', `only` is the one frame to write."""
     types = get_typestore(Stores.ROS2_HUMBLE)
     image, header, time = (
         types.types[name] for name in ("sensor_msgs/msg/Image", "std_msgs/msg/Header", "builtin_interfaces/msg/Time")
@@ -46,6 +48,8 @@ def write_drive(path: Path, *, stamps: Sequence[int] | None = None, corrupt: boo
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         connection = writer.add_connection(TOPIC, image.__msgtype__, typestore=types)
         for index, seen in enumerate(SEEN):
+            if only not in (None, index):
+                continue
             pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
             pixels[12:, :, 0] = 200
             pixels[0, 0, 2] = seen

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 import os
+import signal
 import struct
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +23,7 @@ from mayhem_train.evaluation.dds_settings import with_image_settings
 from mayhem_train.evaluation.gallery import Exhibit, Gallery, evenly
 from mayhem_train.evaluation.latency import StageTimes, latency_plot, percentiles
 from mayhem_train.evaluation.matching import Matcher
-from mayhem_train.evaluation.node_process import last_error
+from mayhem_train.evaluation.node_process import NodeProcess, last_error
 from mayhem_train.evaluation.pictures import class_colours, prediction_panel
 from mayhem_train.evaluation.playback import header_stamp_ns, ros2_topic
 from mayhem_train.evaluation.playback_settings import LOCK_STEP, LOCK_STEP_THRESHOLD, REAL_TIME, PlaybackSettings
@@ -92,6 +95,20 @@ def test_two_replays_never_share_a_domain_nor_take_the_users(monkeypatch: pytest
             pass
     with private_domain(first) as again:
         assert again == first
+
+
+def test_a_user_without_a_name_gets_a_domain_and_leaves_no_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def no_name() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr(getpass, "getuser", no_name)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    with private_domain() as domain:
+        assert f"@mayhem-replay-domain-{domain}\n" in Path("/proc/net/unix").read_text()
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_a_domain_id_out_of_range_is_a_usage_error() -> None:
@@ -222,7 +239,16 @@ def test_thresholds_follow_the_mode_unless_they_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"mode": "fast"}, {"mode": REAL_TIME, "rate": 0.0}, {"rate": 2.0}, {"score_threshold": 1.5}]
+    "settings",
+    [
+        {"mode": "fast"},
+        {"mode": REAL_TIME, "rate": 0.0},
+        {"rate": 2.0},
+        {"score_threshold": 1.5},
+        {"provider": "gpu"},
+        {"threads": -1},
+        {"threads": 257},
+    ],
 )
 def test_settings_that_make_no_sense_are_usage_errors(settings: dict[str, float]) -> None:
     with pytest.raises(UsageError):
@@ -236,3 +262,47 @@ def test_whole_images_get_through_unless_the_user_names_settings() -> None:
         assert "<segment_size>67108864</segment_size>" in Path(ours[name]).read_text()
         theirs = {name: "/robot/dds.xml"}
         assert with_image_settings(theirs) == theirs
+
+
+def test_the_node_is_of_the_replays_own_package_wherever_the_replay_is_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Another checkout lies in the working folder and, named relatively, first on PYTHONPATH."""
+    started = tmp_path / "started"
+    for place in (started, started / "other"):
+        (place / "mayhem_ros").mkdir(parents=True)
+        (place / "mayhem_ros" / "__init__.py").touch()
+        (place / "mayhem_ros" / "perception_node.py").write_text("print('foreign')")
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(started)
+    named = {"FASTDDS_DEFAULT_PROFILES_FILE": "dds.xml"}
+    path = os.pathsep.join(["other", os.environ.get("PYTHONPATH", "")])
+    with NodeProcess({}, {**os.environ, **named, "PYTHONPATH": path}, tmp_path / "work") as node:
+        assert node._process is not None
+        environment = Path(f"/proc/{node._process.pid}/environ").read_bytes().split(b"\0")
+        deadline = time.monotonic() + 2
+        while time.monotonic() < deadline:
+            node.refuse_death("at once")  # the foreign ones end as soon as they have printed
+            time.sleep(0.1)
+    assert f"FASTDDS_DEFAULT_PROFILES_FILE={started / 'dds.xml'}".encode() in environment
+    assert "foreign" not in node.log.read_text()
+
+
+def test_a_node_that_hears_nothing_is_killed_when_the_wait_for_it_is_cut_short(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As by a second Ctrl-C."""
+    deaf = "import signal, time; signal.signal(2, signal.SIG_IGN); print('deaf', flush=True); time.sleep(60)"
+    script = tmp_path / "deaf"
+    script.write_text(f"#!{sys.executable}\n{deaf}\n")
+    script.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(script))
+    with pytest.raises(KeyboardInterrupt), NodeProcess({}, os.environ, tmp_path) as node:
+        assert node._process is not None
+        process = node._process
+        while "deaf" not in node.log.read_text():
+            time.sleep(0.02)
+        before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+    signal.signal(signal.SIGALRM, before)
+    assert process.poll() == -signal.SIGKILL

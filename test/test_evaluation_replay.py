@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,9 +24,10 @@ from mayhem_ros.onnx_model import OnnxModel
 from mayhem_train import cli
 from mayhem_train.datasets.index import dataset_hash
 from mayhem_train.evaluation.latency import StageTimes
+from mayhem_train.evaluation.node_process import NodeProcess
 from mayhem_train.evaluation.playback import playback
 from mayhem_train.evaluation.playback_settings import PlaybackSettings
-from mayhem_train.evaluation.private_domain import private_domain
+from mayhem_train.evaluation.private_domain import private_domain, private_environment
 from mayhem_train.recordings.recording import RecordedMessage, Recording
 
 
@@ -230,10 +232,18 @@ def test_a_node_that_does_not_start_passes_on_its_reason(
     assert not (tmp_path / "out").exists()
 
 
-def test_ctrl_c_stops_the_node_and_leaves_nothing(workplace: Workplace, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("arrangement", "number", "code"),
+    [("", signal.SIGINT, 130), ("", signal.SIGHUP, 130), ("nohup", signal.SIGHUP, 0)],
+)
+def test_ctrl_c_or_a_closed_terminal_stops_the_node_and_leaves_nothing_unless_under_nohup(
+    workplace: Workplace, tmp_path: Path, arrangement: str, number: signal.Signals, code: int
+) -> None:
     options = ["--model", str(workplace.model), "--out", str(tmp_path / "out")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "mayhem_train.cli", "replay", str(workplace.recording), *options],
+        [*arrangement.split(), sys.executable, "-m", "mayhem_train.cli", "replay", str(workplace.recording), *options],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
@@ -241,10 +251,55 @@ def test_ctrl_c_stops_the_node_and_leaves_nothing(workplace: Workplace, tmp_path
     while not node_processes() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert node_processes()
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors.decode().strip().splitlines()[-1]) == (130, "mayhem replay: interrupted")
-    assert list(tmp_path.iterdir()) == []
+    assert process.returncode == code
+    if code == 0:
+        assert content(tmp_path / "out")["frames"]["out"] == drive.FRAMES_OUT
+    else:
+        assert errors.decode().strip().splitlines()[-1] == "mayhem replay: interrupted"
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_another_perception_node_on_the_domain_is_refused(
+    workplace: Workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with private_domain() as domain:
+        number = domain
+    parameters = {"model_path": str(workplace.model), "autostart": True, "image_topics": [drive.TOPIC]}
+    with NodeProcess(parameters, private_environment(number, tmp_path), tmp_path) as other:
+        deadline = time.monotonic() + 60
+        while "warming up took" not in other.log.read_text() and time.monotonic() < deadline:
+            other.refuse_death("before it was ready")
+            time.sleep(0.05)
+        assert replay(workplace, tmp_path / "out", "--domain-id", str(number)) == 1
+    assert "Another perception node publishes /perception/" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("held", ["model", "recording", "index"])
+def test_what_is_read_is_never_deleted_for_the_report(
+    workplace: Workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str], held: str
+) -> None:
+    out = tmp_path / "out"
+    given = getattr(workplace, held)
+    kept = out / "deep" / given.name
+    kept.parent.mkdir(parents=True)
+    (shutil.copytree if given.is_dir() else shutil.copyfile)(given, kept)
+    (tmp_path / "link").symlink_to(out)
+    assert replay(replace(workplace, **{held: kept}), tmp_path / "link", "--force") == 2
+    assert f"--out {tmp_path / 'link'} holds {kept}, which would be deleted" in capsys.readouterr().err
+    assert kept.exists()
+
+
+def test_a_replay_that_nothing_answered_fails(
+    workplace: Workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = drive.write_drive(tmp_path / "cut", only=drive.CORRUPT)
+    out = tmp_path / "out"
+    assert cli.main(["replay", str(cut), "--model", str(workplace.model), "--out", str(out)]) == 1
+    assert "None of 1 frames was answered" in capsys.readouterr().err
+    assert content(out)["frames"]["undecodable"] == 1
 
 
 def test_without_ros_one_sentence_says_what_to_source(workplace: Workplace, tmp_path: Path) -> None:
@@ -275,6 +330,8 @@ def test_without_ros_one_sentence_says_what_to_source(workplace: Workplace, tmp_
         ({"options": ["--require", "mapp=0.9"]}, 2, "there is no figure 'mapp'"),
         ({"options": ["--rate", "2"]}, 2, "In lock-step there is no pace to change"),
         ({"options": ["--topic", "/no"]}, 2, "/no"),
+        ({"options": ["--provider", "gpu"]}, 2, "The provider 'gpu' is none of auto, cpu"),
+        ({"options": ["--threads", "257"]}, 2, "--threads 257 is not from 0 to 256"),
     ],
 )
 def test_bad_input_is_one_sentence(

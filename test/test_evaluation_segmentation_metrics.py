@@ -31,7 +31,8 @@ def test_the_confusion_matrix_equals_that_of_torchmetrics_over_several_images() 
 
 def test_figures_worked_out_by_hand() -> None:
     scorer = SegmentationScorer(["background", "floor"])
-    scorer.add(np.array([[0, 0, 1, 1, 255]], np.uint8), np.array([[0, 1, 1, 1, 0]], np.uint8))
+    of_the_mask = scorer.add(np.array([[0, 0, 1, 1, 255]], np.uint8), np.array([[0, 1, 1, 1, 0]], np.uint8))
+    assert of_the_mask.tolist() == [[1, 1], [0, 2]]
     scorer.add(np.array([[1, 1, 1, 0, 0]], np.uint8), np.array([[1, 0, 1, 0, 0]], np.uint8))
     metrics = scorer.compute()
     assert metrics.confusion.tolist() == [[3, 1], [1, 4]]

@@ -62,7 +62,14 @@ def test_from_synthetic_drives_to_a_scored_replay(tmp_path: Path) -> None:
 
 def test_the_demonstration_is_made_of_the_projects_own_commands(tmp_path: Path) -> None:
     steps = demo_steps(tmp_path / "a folder")
-    assert [step.command[0] for step in steps] == ["synthesise", "synthesise", "import-cvat", "train", "export", "replay"]
+    assert [step.command[0] for step in steps] == [
+        "synthesise",
+        "synthesise",
+        "import-cvat",
+        "train",
+        "export",
+        "replay",
+    ]
     assert all(step.command[0] in VERBS for step in steps)
     named = [word for step in steps for word in step.command if "a folder" in word]
     assert named and all(Path(word).is_relative_to(tmp_path / "a folder") for word in named)

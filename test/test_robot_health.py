@@ -57,6 +57,16 @@ def test_some_failed_frames_warn_and_only_failed_ones_are_an_error():
     assert values(status)["model ms (median)"] == "n/a"
 
 
+def test_frames_that_nobody_answers_warn():
+    health = Health()
+    health.received()
+    status = health.report("", "", overtaken=0)
+    assert status.level == DiagnosticStatus.WARN
+    assert status.message.startswith("frames arrive, but none was answered in the last ")
+    health.processed(timing())  # a pass longer than the period is no fault once it is over
+    assert health.report("", "", overtaken=0).level == DiagnosticStatus.OK
+
+
 def test_silence_warns():
     health = Health()
     health.received()

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator
@@ -44,6 +45,8 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
 import mayhem_ros.camera
+import mayhem_ros.perception_node
+from mayhem_ros.image_decoding import decode_image
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_ros.overlay import draw_prediction
 from mayhem_ros.perception_node import PerceptionNode
@@ -294,6 +297,7 @@ def test_one_camera_from_start_to_end(peer: Peer, model: Path) -> None:
         assert peer.set_parameter("class_id_format", "id").successful
         (found,) = peer.exchange(publisher, image_of(picture(4)), detections)
         assert [d.results[0].hypothesis.class_id for d in found.detections] == ["2"]
+        peer.wait(lambda: box_labels[-1].threshold == pytest.approx(0.8), "the new threshold's announcement", process)
         refusal = peer.set_parameter("model_path", "other.onnx")
         assert (refusal.successful, refusal.reason.split(":")[0]) == (
             False,
@@ -494,6 +498,73 @@ def test_a_frame_the_model_fails_on_is_counted_and_the_next_one_is_answered(peer
     finally:
         peer.executor.remove_node(node)
         node.destroy_node()
+
+
+def test_a_frame_whose_decoding_fails_unexpectedly_does_not_end_the_node(
+    peer: Peer, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def decode(message: Any) -> NDArray[np.uint8]:
+        if message.encoding == "odd":
+            raise RuntimeError("out of luck")
+        return decode_image(message)
+
+    monkeypatch.setattr(mayhem_ros.perception_node, "decode_image", decode)
+    node = PerceptionNode(context=peer.context, parameter_overrides=[Parameter("model_path", value=str(model))])
+    peer.executor.add_node(node)
+    try:
+        assert node.start()
+        publisher = peer.node.create_publisher(Image, "/image", RELIABLE)
+        masks = peer.collect(Image, "/perception/segmentation/mask")
+        diagnostics = peer.collect(DiagnosticArray, "/diagnostics")
+        peer.until_answered(publisher, image_of(picture(0)), masks)
+        publisher.publish(image_of(picture(0), "odd"))
+
+        def failed() -> list[DiagnosticStatus]:
+            return [s for s in statuses(diagnostics, "/image") if count_of(s, "failed") == 1]
+
+        assert "RuntimeError: out of luck" in peer.wait(failed, "the failure counted")[0].message
+        peer.exchange(publisher, image_of(picture(1)), masks)
+    finally:
+        peer.executor.remove_node(node)
+        node.destroy_node()
+
+
+def test_a_failed_activation_is_undone_and_may_be_tried_again(
+    peer: Peer, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(*_: Any) -> None:
+        raise RuntimeError("no subscription to be had")
+
+    node = PerceptionNode(context=peer.context, parameter_overrides=[Parameter("model_path", value=str(model))])
+    peer.executor.add_node(node)
+    try:
+        diagnostics = peer.collect(DiagnosticArray, "/diagnostics")
+        with monkeypatch.context() as patched:
+            patched.setattr(mayhem_ros.camera.Camera, "start", start)
+            assert not node.start()
+        assert "perception" not in [thread.name for thread in threading.enumerate()]
+        assert peer.state() == State.PRIMARY_STATE_UNCONFIGURED
+
+        def problem() -> bool:
+            return "activating failed; the log says why" in [s.message for s in statuses(diagnostics, "model")]
+
+        peer.wait(problem, "the failure in the diagnostics")
+        assert node.start()
+        assert peer.state() == State.PRIMARY_STATE_ACTIVE
+    finally:
+        peer.executor.remove_node(node)
+        node.destroy_node()
+
+
+def test_an_error_without_a_message_is_called_by_its_kind() -> None:
+    script = (
+        "import sys; from mayhem_ros import perception_node\n"
+        "def broken(): raise MemoryError\n"
+        "perception_node.PerceptionNode = broken\n"
+        "sys.exit(perception_node.main([]))"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert (ended.returncode, ended.stderr.strip()) == (2, "perception_node cannot start: MemoryError")
 
 
 def test_a_start_that_cannot_succeed_ends_with_one_sentence(tmp_path: Path) -> None:

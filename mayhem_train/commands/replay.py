@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Replays, prints the figures, and returns 1 where a requirement is not met."""
+    """Replays, prints the figures, and returns 1 where a requirement is not met or nothing was measured."""
     import sys
 
     from mayhem_train.console import console
@@ -81,7 +81,10 @@ def run(arguments: argparse.Namespace) -> int:
     unmet = [verdict for verdict in report.verdicts if not verdict.met]
     for verdict in unmet:
         print(f"mayhem replay: {verdict.sentence}.", file=sys.stderr)
-    return 1 if unmet else 0
+    nothing = _nothing_measured(report)
+    if nothing is not None:
+        print(f"mayhem replay: {nothing}", file=sys.stderr)
+    return 1 if unmet or nothing is not None else 0
 
 
 def report_table(report: Report) -> Table:
@@ -115,6 +118,16 @@ def report_table(report: Report) -> Table:
         for name in ("p50", "p90", "p99", "max"):
             table.add_row(f"latency {name}, ms", f"{getattr(report.latency, name):.1f}")
     return table
+
+
+def _nothing_measured(report: Report) -> str | None:
+    """What the report is empty of, as a sentence; None where it holds what was asked for."""
+    frames = report.frames
+    if frames.answered == 0:
+        return f"None of {frames.sent} frames was answered: see the node's log beside the report."
+    if report.dataset is not None and frames.scored == 0:
+        return f"None of {frames.answered} answered frames was scored: {report.dataset.path} labels none of them."
+    return None
 
 
 def _figure(value: float | None) -> str:

@@ -50,6 +50,7 @@ MASK = "segmentation/mask"
 CONFIDENCE = "segmentation/confidence"
 
 _SILENT_FRAMES = 3
+_LOOK_ROUND = 1.0  # seconds; DDS finds whoever is on this machine in a third of that
 _FALLBACK_TOPIC = "/image"
 _STAMP = {0: struct.Struct(">iI"), 1: struct.Struct("<iI")}  # by the byte that tells CDR's endianness
 _STAGE = re.compile(r"^(?P<stage>.+) ms \((?P<statistic>median|most)\)$")
@@ -105,7 +106,7 @@ class Playback:
                 that are slow to be answered.
 
         Raises:
-            MayhemError: the node ends, or is not ready in time.
+            MayhemError: the node ends, or is not ready in time, or there is another on the domain.
         """
         self._wait_for_node()
         waiting = iter(messages)
@@ -120,17 +121,20 @@ class Playback:
         else:
             yield from self._keep_pace(waiting)
         self._wait_for_diagnostics()
+        self._link.refuse_results_of(publishers=2)
 
     def _wait_for_node(self) -> None:
         deadline = time.monotonic() + self._settings.start_timeout
         while not self._link.is_complete():
             self._process.refuse_death("before it was ready")
+            self._link.refuse_results_of(publishers=2)
             if time.monotonic() > deadline:
                 raise MayhemError(
                     f"The perception node was not ready within {self._settings.start_timeout:g} s: "
                     "see whether the machine is overloaded, or give it more time."
                 )
             time.sleep(0.02)
+        self._link.refuse_results_of(publishers=2)
 
     def _exchange(self, message: RecordedMessage, is_damaged: Callable[[int], bool], *, repeat: bool) -> PlayedFrame:
         """Sends one frame and waits for its answer; `repeat` sends it again while none comes."""
@@ -296,9 +300,10 @@ def playback(
     with (
         environment_variables(environment),
         _Link.open(name, topic.type, _expected_kinds(card), domain) as link,
-        NodeProcess(parameters, environment, folder) as node_process,
     ):
-        yield Playback(node_process, link, card, settings, stages)
+        link.refuse_present_nodes()
+        with NodeProcess(parameters, environment, folder) as node_process:
+            yield Playback(node_process, link, card, settings, stages)
 
 
 def header_stamp_ns(cdr: bytes) -> int | None:
@@ -409,6 +414,22 @@ class _Link:
         return self._publisher.get_subscription_count() > 0 and all(
             self.node.count_publishers(f"/{NODE_NAME}/{kind}") > 0 for kind in self.kinds
         )
+
+    def refuse_results_of(self, *, publishers: int) -> None:
+        """Raises MayhemError when a result has so many publishers: another's would be taken for those of our node."""
+        for topic in (f"/{NODE_NAME}/{kind}" for kind in sorted(self.kinds)):
+            if self.node.count_publishers(topic) >= publishers:
+                raise MayhemError(
+                    f"Another perception node publishes {topic} on this ROS domain: stop it, or choose another domain "
+                    "with --domain-id."
+                )
+
+    def refuse_present_nodes(self) -> None:
+        """Looks round before our node is started: one already there would be taken for it."""
+        until = time.monotonic() + _LOOK_ROUND
+        while time.monotonic() < until:
+            self.refuse_results_of(publishers=1)
+            time.sleep(0.02)
 
     def publish(self, cdr: bytes) -> None:
         """Sends a message as it was serialised when it was recorded."""

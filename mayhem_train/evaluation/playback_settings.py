@@ -43,6 +43,8 @@ class PlaybackSettings:
     frame_timeout: float = 60.0
 
     def __post_init__(self) -> None:
+        from mayhem_ros.onnx_model import PROVIDERS  # late: ONNX Runtime takes longer to load than --help may
+
         if self.mode not in MODES:
             raise UsageError(f"The mode {self.mode!r} is none of {', '.join(MODES)}.")
         if not (math.isfinite(self.rate) and self.rate > 0):
@@ -51,6 +53,10 @@ class PlaybackSettings:
             raise UsageError("In lock-step there is no pace to change: leave --rate out or choose --mode real-time.")
         if self.score_threshold is not None and not (self.score_threshold == -1 or 0 <= self.score_threshold <= 1):
             raise UsageError(f"The score threshold {self.score_threshold:g} is not between 0 and 1, nor -1.")
+        if self.provider not in PROVIDERS:
+            raise UsageError(f"The provider {self.provider!r} is none of {', '.join(PROVIDERS)}.")
+        if not 0 <= self.threads <= 256:
+            raise UsageError(f"--threads {self.threads} is not from 0 to 256.")
 
     @property
     def threshold(self) -> float | None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
-import getpass
+import errno
 import os
 import random
-import tempfile
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,7 +46,7 @@ def private_domain(wanted: int | None = None) -> Iterator[int]:
         try:
             yield domain
         finally:
-            os.close(lock)
+            lock.close()
         return
     raise MayhemError(
         f"The ROS domain {wanted} is held by another replay on this machine: wait for it or choose another."
@@ -86,16 +85,19 @@ def environment_variables(environment: Mapping[str, str]) -> Iterator[None]:
         os.environ.update(before)
 
 
-def _lock(domain: int) -> int | None:
-    """An open file that holds the domain, or None where another process holds it; the system lets go of it at exit."""
-    path = Path(tempfile.gettempdir()) / f"mayhem-replay-{getpass.getuser()}-domain-{domain}.lock"
+def _lock(domain: int) -> socket.socket | None:
+    """A socket that holds the domain, or None where another replay, of whatever user, holds it.
+
+    Its name is abstract: it is the machine's, no file stands for it, and the system lets go of it at exit.
+    """
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        lock.bind(f"\0mayhem-replay-domain-{domain}")
     except OSError as error:
-        raise MayhemError(f"Cannot write {path} ({error.strerror}): make that folder writable.") from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+        lock.close()
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise MayhemError(
+            f"Cannot hold the ROS domain {domain} ({error.strerror}): allow this process Unix sockets."
+        ) from error
+    return lock

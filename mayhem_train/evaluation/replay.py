@@ -71,6 +71,7 @@ def replay(
     """
     settings = settings or PlaybackSettings()
     refuse_existing(out, force=force)
+    _refuse_inputs_within(out, [model, *recordings, *([] if index is None else [index])])
     card = OnnxModel(model, provider="cpu", threads=1).card
     labels = _load_labels(index, split)
     if labels is not None:
@@ -88,6 +89,13 @@ def replay(
         report = judge.report(model, index, split, settings, stages, requirements)
         write_report(report, folder)
     return report
+
+
+def _refuse_inputs_within(out: Path, given: Sequence[Path]) -> None:
+    """Raises UsageError where replacing `out` would delete what is to be read."""
+    for path in given:
+        if path.resolve().is_relative_to(out.resolve()):
+            raise UsageError(f"--out {out} holds {path}, which would be deleted: choose another folder.")
 
 
 def _load_labels(index: Path | None, split: str | None) -> DatasetIndex | None:
@@ -132,8 +140,9 @@ class _Judge:
         self.drives = drives
         self._card = card
         self._labels = labels
-        self._scorer = None if labels is None else Scorer(card, labels)
         self._scorers = [None if labels is None else Scorer(card, labels) for _ in drives]
+        # Scoring takes processor time from the node, so that a lone recording is not scored twice.
+        self._scorer = self._scorers[0] if len(drives) == 1 or labels is None else Scorer(card, labels)
         frames = [
             (number, index)
             for number, drive in enumerate(drives)
@@ -149,7 +158,8 @@ class _Judge:
         if played.prediction is not None:
             if image is not None and scorer is not None and self._scorer is not None:
                 score = self._scorer.add(image, played.prediction)
-                scorer.add(image, played.prediction)
+                if scorer is not self._scorer:
+                    scorer.add(image, played.prediction)
             self._gallery.offer(Exhibit(number, played.index, played.prediction, played.latency_ms, image, score))
         drive.note(played, score)
 
@@ -223,7 +233,10 @@ def _sha256(path: Path) -> str:
 
 @contextmanager
 def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends the block like Ctrl-C, so that the node is stopped and nothing half-written stays."""
+    """SIGTERM and SIGHUP end the block like Ctrl-C, so that the node is stopped and nothing half-written stays.
+
+    What is ignored, as SIGHUP is under nohup, stays so.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -231,8 +244,12 @@ def _terminated_as_interrupted() -> Iterator[None]:
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    taken = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
     try:
+        for number in taken:
+            signal.signal(number, interrupt)
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number in taken:
+            signal.signal(number, before[number])

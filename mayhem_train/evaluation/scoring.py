@@ -15,7 +15,6 @@ from mayhem_train.evaluation.detection_metrics import ClassAP, DetectionMetrics,
 from mayhem_train.evaluation.segmentation_metrics import (
     SegmentationMetrics,
     SegmentationScorer,
-    confusion_matrix,
     intersection_over_union,
 )
 
@@ -194,8 +193,5 @@ class Scorer:
                 f"{image.name} is {width}x{height} pixels in the recording and {image.width}x{image.height} in the "
                 "dataset index: label the frames of this very recording."
             )
-        predicted = self._mask_value[prediction.mask]
-        self._segmentation.add(truth, predicted)
-        classes = len(self._index.surfaces) + 1
-        iou = intersection_over_union(confusion_matrix(truth, predicted, classes))
+        iou = intersection_over_union(self._segmentation.add(truth, self._mask_value[prediction.mask]))
         return float(np.mean([value for value in iou if value is not None]))

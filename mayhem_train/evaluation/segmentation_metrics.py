@@ -39,8 +39,8 @@ class SegmentationScorer:
         self._class_names = tuple(class_names)
         self._confusion = np.zeros((len(self._class_names), len(self._class_names)), np.int64)
 
-    def add(self, truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> None:
-        """Adds one mask; truth pixels of value 255 are unlabelled and not counted.
+    def add(self, truth: NDArray[np.uint8], predicted: NDArray[np.uint8]) -> NDArray[np.int64]:
+        """Adds one mask and returns its own confusion matrix; truth pixels of value 255 are not counted.
 
         Args:
             truth: uint8 [H, W] of class numbers.
@@ -49,7 +49,9 @@ class SegmentationScorer:
         Raises:
             ValueError: the shapes differ or a value is no class.
         """
-        self._confusion += confusion_matrix(truth, predicted, len(self._class_names))
+        confusion = confusion_matrix(truth, predicted, len(self._class_names))
+        self._confusion += confusion
+        return confusion
 
     def compute(self) -> SegmentationMetrics:
         """The metrics over every mask added so far."""
