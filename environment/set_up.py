@@ -229,6 +229,7 @@ def _run(step: str, command: "list[str]") -> str:
     environment = dict(os.environ)
     environment.pop("_ROS_WHEELS_BOOTSTRAP_COMPLETE", None)
     environment.setdefault("UV_HTTP_TIMEOUT", "300")
+    environment.setdefault("UV_SYSTEM_CERTS", "1")  # a company's network may have an authority of its own
     if not os.environ.get("ROS_DISTRO"):
         environment.update(CMAKE_PREFIX_PATH=str(VENV), AMENT_PREFIX_PATH=str(VENV))
     finished = subprocess.run(
