@@ -16,8 +16,8 @@ EXAMPLE = "mayhem synthesise drives --frames 200 --seed 7"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments."""
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for the recordings and OUT/annotations/*.xml")
-    parser.add_argument("--frames", type=int, required=True, help="pictures a drive, ten a second")
-    parser.add_argument("--seed", type=int, required=True, help="the same seed draws the same drives")
+    parser.add_argument("--frames", type=int, default=150, help="pictures a drive, ten a second (default: 150)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed draws the same drives (default: 0)")
     parser.add_argument("--drives", type=int, default=2, help="how many, each in another warehouse (default: 2)")
     parser.add_argument("--format", default="mcap", help="mcap, db3 (rosbag2 folders) or bag (ROS 1); default: mcap")
     parser.add_argument("--size", default="640x480", help="of the pictures, WIDTHxHEIGHT (default: 640x480)")
