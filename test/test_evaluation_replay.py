@@ -246,6 +246,7 @@ def test_ctrl_c_or_a_closed_terminal_stops_the_node_and_leaves_nothing_unless_un
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        preexec_fn=_hear_signals,
     )
     deadline = time.monotonic() + 60
     while not node_processes() and time.monotonic() < deadline:
@@ -259,6 +260,12 @@ def test_ctrl_c_or_a_closed_terminal_stops_the_node_and_leaves_nothing_unless_un
     else:
         assert errors.decode().strip().splitlines()[-1] == "mayhem replay: interrupted"
         assert list(tmp_path.iterdir()) == []
+
+
+def _hear_signals() -> None:
+    """In a terminal they are heard; tests that run in the background of a script inherit that SIGINT is ignored."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def test_another_perception_node_on_the_domain_is_refused(
