@@ -27,7 +27,7 @@ demo: setup  ## From a synthetic drive to a scored replay, into demo/; ARGS goes
 
 constraints: setup  ## Choose the newest versions of all dependencies anew, beside numpy 2 and beside numpy 1.
 	$(COMPILE) --output-file environment/constraints.txt setup.py
-	echo 'numpy<2' | $(COMPILE) --constraint - --output-file environment/constraints-numpy-1.txt setup.py
+	$(COMPILE) --constraint environment/numpy-1.txt --output-file environment/constraints-numpy-1.txt setup.py
 
 clean:  ## Remove .venv and everything that can be made again, but no demo or run.
 	rm -rf .venv build install log *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
