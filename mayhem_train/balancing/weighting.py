@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
 
-class LossWeighting(nn.Module):
+class LossWeighting(nn.Module, ABC):
     """A map from losses float [K] to coefficients float [K]; K tasks in a fixed order."""
 
+    @abstractmethod
     def forward(self, losses: Tensor) -> Tensor:
         """The coefficient of each task's loss."""
-        raise NotImplementedError
 
 
 class EqualWeighting(LossWeighting):
