@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -15,6 +15,13 @@ def refuse_existing(path: Path, *, force: bool) -> None:
     occupied = path.is_file() or path.is_symlink() or (path.is_dir() and any(path.iterdir()))
     if occupied and not force:
         raise UsageError(f"{path} exists already: choose another place or pass --force to replace it.")
+
+
+def refuse_inputs_within(out: Path, inputs: Iterable[Path]) -> None:
+    """Raises UsageError where replacing `out`, a file or a folder, would delete what is to be read."""
+    for path in inputs:
+        if path.resolve().is_relative_to(out.resolve()):
+            raise UsageError(f"--out {out} holds {path}, which would be deleted: choose another place.")
 
 
 @contextmanager

@@ -324,3 +324,14 @@ def test_the_real_drives_import_with_exactly_their_labels() -> None:
         counts[split] = (len(images), *(labels.count(number) for number in (1, 2, 3)))
     assert counts == {"train": (367, 1114, 757, 167), "val": (101, 156, 161, 200)}
     assert all(len(image.surfaces) == 1 for image in result.index.images)
+
+
+def test_force_never_replaces_the_labels_that_are_to_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels.xml"
+    labels.write_text("<annotations/>")
+    arguments = [str(labels), "--recordings", str(tmp_path / "recordings"), "--out", str(labels), "--force"]
+    assert main(["import-cvat", *arguments]) == 2
+    assert "which would be deleted" in capsys.readouterr().err
+    assert labels.read_text() == "<annotations/>"

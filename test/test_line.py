@@ -73,3 +73,15 @@ def test_the_demonstration_is_made_of_the_projects_own_commands(tmp_path: Path) 
     assert all(step.command[0] in VERBS for step in steps)
     named = [word for step in steps for word in step.command if "a folder" in word]
     assert named and all(Path(word).is_relative_to(tmp_path / "a folder") for word in named)
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_the_demonstration_touches_no_folder_that_holds_something_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], force: list[str]
+) -> None:
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "report.json").write_text("mine")
+    assert main(["demo", "--out", str(tmp_path), *force]) == 2
+    assert "something else than a demonstration" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["report"]
+    assert (tmp_path / "report" / "report.json").read_text() == "mine"

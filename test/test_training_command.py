@@ -185,11 +185,28 @@ def test_an_unusable_index_is_one_sentence_and_exit_code_1(data, tmp_path, capsy
     assert not (tmp_path / "run").exists()
 
 
-def test_a_failed_start_keeps_the_run_that_is_there(run_folder, data, capsys):
+def test_a_failed_start_keeps_the_run_that_is_there(run_folder, data, tmp_path, capsys):
     before = {path: path.read_bytes() for path in run_folder.rglob("*") if path.is_file()}
-    assert train([*data[:3], str(run_folder)], run_folder, "--force") == 1
+    assert train([*data[:3], str(tmp_path)], run_folder, "--force") == 1
     assert "is not in" in capsys.readouterr().err
     assert {path: path.read_bytes() for path in run_folder.rglob("*") if path.is_file()} == before
+
+
+def test_force_never_removes_the_data_it_is_to_train_on(data, tmp_path, capsys):
+    index = tmp_path / "run" / "index.json"
+    assert train(data, tmp_path / "run", "--trainer.max_epochs", "1") == 0
+    index.write_bytes(Path(data[1]).read_bytes())
+    capsys.readouterr()
+    assert train(["--data.index", str(index), *data[2:]], tmp_path / "run", "--force") == 2
+    assert "which would be deleted" in capsys.readouterr().err
+    assert index.read_bytes() == Path(data[1]).read_bytes()
+
+
+def test_before_the_first_validation_a_checkpoint_claims_nothing(data, tmp_path, capsys):
+    assert train(data, tmp_path / "run", "--trainer.max_epochs", "1", "--trainer.check_val_every_n_epoch", "2") == 1
+    assert "no validation ran" in capsys.readouterr().err
+    trained, _ = load_trained_network(tmp_path / "run" / "checkpoints" / "last.ckpt")
+    assert (trained.metrics, trained.score_thresholds) == ({}, {})
 
 
 def test_a_run_never_goes_on_with_other_labels(data, tmp_path, capsys):

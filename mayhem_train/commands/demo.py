@@ -38,8 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     from mayhem_train.commands.verbs import run_verb
     from mayhem_train.console import console
 
-    if arguments.force:
-        _remove(arguments.out)
+    _open_folder(arguments.out, force=arguments.force)
     started = time.monotonic()
     steps = demo_steps(arguments.out)
     for number, step in enumerate(steps, start=1):
@@ -145,9 +144,18 @@ def demo_steps(out: Path) -> list[Step]:
     ]
 
 
-def _remove(out: Path) -> None:
-    """Removes what a demonstration makes and nothing else."""
-    for name in ("recordings", "run", "report"):
-        shutil.rmtree(out / name, ignore_errors=True)
-    for name in ("index.json", "model.onnx"):
-        (out / name).unlink(missing_ok=True)
+def _open_folder(out: Path, *, force: bool) -> None:
+    """Makes the folder, or takes one that a demonstration made: the steps replace what they find in it."""
+    from mayhem_ros.errors import MayhemError, UsageError
+
+    mark = out / ".mayhem-demo"
+    try:
+        if out.exists() and not mark.is_file() and (not out.is_dir() or any(out.iterdir())):
+            raise UsageError(f"{out} holds something else than a demonstration: choose another --out.")
+        if force and out.exists():
+            shutil.rmtree(out)
+        out.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError as error:
+        reason = error.strerror or error
+        raise MayhemError(f"Cannot write {out} ({reason}): free the disk or choose another --out.") from error

@@ -13,7 +13,7 @@ from mayhem_train.datasets.classes import read_class_map
 from mayhem_train.datasets.importing import ImportCounts, import_cvat
 from mayhem_train.datasets.index import DatasetIndex
 from mayhem_train.datasets.summary import summarise
-from mayhem_train.outputs import refuse_existing
+from mayhem_train.outputs import refuse_existing, refuse_inputs_within
 
 EXAMPLE = "mayhem import-cvat annotations/*.xml --recordings recordings/ --out index.json --val drive-3"
 
@@ -55,6 +55,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Does the work and returns the exit code."""
     refuse_existing(arguments.out, force=arguments.force)
+    classes = [] if arguments.classes is None else [arguments.classes]
+    refuse_inputs_within(arguments.out, [*arguments.files, *classes, arguments.recordings])
     imported = import_cvat(
         arguments.files,
         arguments.recordings,

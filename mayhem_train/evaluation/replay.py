@@ -30,7 +30,7 @@ from mayhem_train.evaluation.private_domain import private_domain
 from mayhem_train.evaluation.report import DatasetSummary, ModelSummary, Report, write_report
 from mayhem_train.evaluation.requirements import Requirement, refuse_unknown_classes
 from mayhem_train.evaluation.scoring import Scorer
-from mayhem_train.outputs import refuse_existing, whole_folder
+from mayhem_train.outputs import refuse_existing, refuse_inputs_within, whole_folder
 from mayhem_train.recordings.frame import frame_name
 from mayhem_train.recordings.recording import Recording
 
@@ -71,7 +71,7 @@ def replay(
     """
     settings = settings or PlaybackSettings()
     refuse_existing(out, force=force)
-    _refuse_inputs_within(out, [model, *recordings, *([] if index is None else [index])])
+    refuse_inputs_within(out, [model, *recordings, *([] if index is None else [index])])
     card = OnnxModel(model, provider="cpu", threads=1).card
     labels = _load_labels(index, split)
     if labels is not None:
@@ -89,13 +89,6 @@ def replay(
         report = judge.report(model, index, split, settings, stages, requirements)
         write_report(report, folder)
     return report
-
-
-def _refuse_inputs_within(out: Path, given: Sequence[Path]) -> None:
-    """Raises UsageError where replacing `out` would delete what is to be read."""
-    for path in given:
-        if path.resolve().is_relative_to(out.resolve()):
-            raise UsageError(f"--out {out} holds {path}, which would be deleted: choose another folder.")
 
 
 def _load_labels(index: Path | None, split: str | None) -> DatasetIndex | None:

@@ -22,6 +22,7 @@ from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.balancing.balancer import Balancer
 from mayhem_train.console import console, error_console
 from mayhem_train.datasets.datamodule import PerceptionDataModule
+from mayhem_train.outputs import refuse_inputs_within
 from mayhem_train.training.epoch_summary import EpochSummary
 from mayhem_train.training.perception_module import PerceptionModule
 from mayhem_train.training.run_folder import check_run_folder, record_run
@@ -112,6 +113,8 @@ def train(arguments: Sequence[str]) -> TrainingRun:
             )
             return _finished_run(cli.run_folder)
         console.print(f"Going on with {cli.run_folder} after epoch {done}.", highlight=False, soft_wrap=True)
+    if cli.config.force:
+        refuse_inputs_within(cli.run_folder, [cli.datamodule.index, cli.datamodule.recordings])
     cli.datamodule.setup("fit")  # names what is missing while the folder is untouched
     record_run(cli.run_folder, cli.settings, anew=cli.config.force)
     _introduce(cli)

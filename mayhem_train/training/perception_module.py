@@ -10,7 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW, Optimizer
+from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from mayhem_ros.errors import MayhemError
@@ -121,6 +121,8 @@ class PerceptionModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Computes the metrics over the whole split; a metric without ground truth is left out."""
+        if self.trainer.sanity_checking:  # a few frames seen before training say nothing about the weights to be saved
+            return
         found: dict[str, float | None] = {}
         if "detection" in self.network.tasks:
             boxes = self._detections.compute()
@@ -142,10 +144,6 @@ class PerceptionModule(pl.LightningModule):
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = LambdaLR(optimizer, lambda step: warmup_cosine(step, self.warmup_steps, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
-        """Gradients are dropped, not zeroed: less memory traffic."""
-        optimizer.zero_grad(set_to_none=True)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the export needs to build the network again and to write its card."""
