@@ -11,7 +11,8 @@ import pytest
 from datasets_drives import box_element, image_element, polygon_element, write_cvat
 
 from mayhem_ros.errors import MayhemError
-from mayhem_train.datasets.cvat import BoxShape, MaskShape, OtherShape, PolygonShape, read_cvat
+from mayhem_train.datasets.cvat.reading import read_cvat
+from mayhem_train.datasets.shapes import BoxShape, MaskShape, OtherShape, PolygonShape
 
 DATA = Path(os.environ.get("MAYHEM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 BOX = box_element("car", 1, 2, 3, 4)

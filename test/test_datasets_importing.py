@@ -27,7 +27,8 @@ from pycocotools.coco import COCO
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.cli import main
 from mayhem_train.datasets.classes import ClassMap
-from mayhem_train.datasets.importing import ImportCounts, ImportedDataset, import_cvat
+from mayhem_train.datasets.cvat.reading import read_cvat
+from mayhem_train.datasets.importing import ImportCounts, ImportedDataset, import_annotations
 from mayhem_train.datasets.index import BoxLabel, Category, DatasetIndex
 
 DATA = Path(os.environ.get("MAYHEM_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -44,7 +45,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def imported(tmp_path: Path, recordings: Path, *images: str, **options: object) -> ImportedDataset:
-    return import_cvat([write_cvat(tmp_path / "a.xml", *images)], recordings, **options)  # type: ignore[arg-type]
+    return import_annotations([read_cvat(write_cvat(tmp_path / "a.xml", *images))], recordings, **options)  # type: ignore[arg-type]
 
 
 def refusal(tmp_path: Path, recordings: Path, *images: str, **options: object) -> str:
@@ -136,7 +137,10 @@ def test_images_without_shapes_are_unlabelled_unless_said_to_be_empty(tmp_path: 
 def test_the_order_of_the_files_does_not_matter(tmp_path: Path, recordings: Path) -> None:
     first = write_cvat(tmp_path / "1.xml", image_element("drive-b-000003.png", CAR, ROAD))
     second = write_cvat(tmp_path / "2.xml", image_element("drive-a-000004.png", box_element("agv", 1, 1, 9, 9)))
-    forward, backward = (import_cvat(paths, recordings).index for paths in ([first, second], [second, first]))
+    forward, backward = (
+        import_annotations([read_cvat(path) for path in paths], recordings).index
+        for paths in ([first, second], [second, first])
+    )
     assert forward == backward
     assert [c.name for c in forward.categories] == ["car", "agv", "road"]
     assert [(image.id, image.name) for image in forward.images] == [
@@ -300,7 +304,7 @@ def test_two_thousand_images_are_imported_within_ten_seconds(tmp_path: Path) -> 
         tmp_path / "a.xml", *(image_element(f"long-{i:06d}.png", CAR, CAR, CAR, mask) for i in range(2000))
     )
     start = time.perf_counter()
-    index = import_cvat([path], tmp_path / "recordings").index
+    index = import_annotations([read_cvat(path)], tmp_path / "recordings").index
     assert time.perf_counter() - start < 10
     assert len(index.images) == 2000
 
@@ -309,7 +313,9 @@ def test_the_real_drives_import_with_exactly_their_labels() -> None:
     folder = DATA / "camvid"
     if not folder.is_dir():
         pytest.skip(f"{folder} is not on this machine")
-    result = import_cvat(sorted((folder / "annotations").glob("*.xml")), folder, validation=["camvid-0016E5-val"])
+    result = import_annotations(
+        [read_cvat(p) for p in (folder / "annotations").glob("*.xml")], folder, validation=["camvid-0016E5-val"]
+    )
     assert result.index.categories == (
         Category(1, "car", True),
         Category(2, "pedestrian", True),

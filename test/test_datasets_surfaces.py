@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 from skimage.draw import polygon as skimage_polygon
 
-from mayhem_train.datasets.cvat import AreaShape, BoxShape, MaskShape, PolygonShape
+from mayhem_train.datasets.shapes import AreaShape, BoxShape, MaskShape, PolygonShape
 from mayhem_train.datasets.surfaces import paint, shape_rle
 
 

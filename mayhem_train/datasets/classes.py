@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_train.datasets.cvat import BoxShape, CvatFile, MaskShape, PolygonShape
 from mayhem_train.datasets.index import Category
+from mayhem_train.datasets.shapes import AnnotationFile, BoxShape, MaskShape, PolygonShape
 
 # What is painted with this label erases the surfaces below it: mask value 0.
 BACKGROUND_LABEL = "background"
@@ -74,7 +74,7 @@ def read_class_map(path: Path) -> ClassMap:
     return ClassMap(things, surfaces, rename, frozenset(ignore))
 
 
-def infer_class_map(files: Sequence[CvatFile]) -> ClassMap:
+def infer_class_map(files: Sequence[AnnotationFile]) -> ClassMap:
     """Labels drawn as boxes are things, labels drawn as polygons or masks are surfaces, in the order of `files`.
 
     Within a file, the labels its task declares come first, then others as they appear. Labels never drawn are left out.
@@ -105,7 +105,7 @@ def infer_class_map(files: Sequence[CvatFile]) -> ClassMap:
     return ClassMap(things, surfaces)
 
 
-def _drawn_labels(file: CvatFile) -> list[str]:
+def _drawn_labels(file: AnnotationFile) -> list[str]:
     return [shape.label for image in file.images for shape in image.shapes]
 
 

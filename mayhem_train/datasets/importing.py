@@ -1,4 +1,4 @@
-"""CVAT files and a folder of recordings become one dataset index: frames found, shapes converted, splits assigned."""
+"""Annotations and recordings become one dataset index: frames found, shapes converted, splits assigned."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pycocotools import mask as rle_codec
 from mayhem_ros.errors import MayhemError
 from mayhem_train.console import track
 from mayhem_train.datasets.classes import BACKGROUND_LABEL, ClassMap, infer_class_map
-from mayhem_train.datasets.cvat import AreaShape, BoxShape, CvatFile, CvatImage, OtherShape, PolygonShape, read_cvat
 from mayhem_train.datasets.index import BACKGROUND, BoxLabel, Category, DatasetIndex, LabelledImage, SurfaceLabel
+from mayhem_train.datasets.shapes import AnnotatedImage, AnnotationFile, AreaShape, BoxShape, OtherShape, PolygonShape
 from mayhem_train.datasets.splits import split_frames
 from mayhem_train.datasets.surfaces import paint, shape_rle
 from mayhem_train.recordings.frame import Frame, parse_frame_name
@@ -57,15 +57,15 @@ class _Entry:
     """An image together with the file that lists it."""
 
     path: Path
-    image: CvatImage
+    image: AnnotatedImage
 
     @property
     def place(self) -> str:
         return f"{self.path}, image {self.image.name}"
 
 
-def import_cvat(
-    paths: Sequence[Path],
+def import_annotations(
+    files: Sequence[AnnotationFile],
     recordings: Path,
     *,
     classes: ClassMap | None = None,
@@ -76,10 +76,10 @@ def import_cvat(
     test: Sequence[str] = (),
     validation_fraction: float = 0.2,
 ) -> ImportedDataset:
-    """Builds the index; the order of `paths` does not matter.
+    """Builds the index; files count in the order of their names.
 
     Args:
-        paths: CVAT for images 1.1 files.
+        files: what was drawn, as each format's reader gives it.
         recordings: the folder that holds the recordings the image names speak of.
         classes: things and surfaces; inferred from how labels are drawn where it is None.
         topic: the image topic the frames were exported from; None where each recording has one only.
@@ -93,13 +93,13 @@ def import_cvat(
         MayhemError: something in a file or a recording is not as it must be; the sentence names the file.
         UsageError: the splits ask for recordings that are not there.
     """
-    files = [read_cvat(path) for path in sorted(set(paths), key=lambda path: (path.name, str(path)))]
+    files = sorted(files, key=lambda file: (file.path.name, str(file.path)))
     class_map = infer_class_map(files) if classes is None else classes
     entries = _entries_by_frame(files)
     labelled = {key: entry for key, entry in entries.items() if entry.image.shapes or empty_means_empty}
     if not labelled:
         raise MayhemError(
-            f"No image in {_list(paths)} has shapes: label them, or pass --empty-means-empty if they show nothing."
+            f"No image in {_list(files)} has shapes: label them, or pass --empty-means-empty if they show nothing."
         )
     indices: dict[str, list[int]] = {}
     for recording, index in sorted(labelled):
@@ -135,7 +135,7 @@ def import_cvat(
     return ImportedDataset(DatasetIndex(class_map.categories, tuple(images)), counts)
 
 
-def _entries_by_frame(files: Sequence[CvatFile]) -> dict[tuple[str, int], _Entry]:
+def _entries_by_frame(files: Sequence[AnnotationFile]) -> dict[tuple[str, int], _Entry]:
     entries: dict[tuple[str, int], _Entry] = {}
     for file in files:
         for image in file.images:
@@ -207,7 +207,9 @@ def _labelled_shapes(
     return shapes
 
 
-def _boxes(shapes: Sequence[tuple[AreaShape, Category]], image: CvatImage) -> tuple[tuple[BoxLabel, ...], ImportCounts]:
+def _boxes(
+    shapes: Sequence[tuple[AreaShape, Category]], image: AnnotatedImage
+) -> tuple[tuple[BoxLabel, ...], ImportCounts]:
     """The image's things, clipped to it; one drawn as polygon or mask gets the box around it."""
     labels = []
     clipped = dropped = 0
@@ -226,7 +228,7 @@ def _boxes(shapes: Sequence[tuple[AreaShape, Category]], image: CvatImage) -> tu
 
 
 def _surfaces(
-    shapes: Sequence[tuple[AreaShape, Category]], image: CvatImage, traced: bool
+    shapes: Sequence[tuple[AreaShape, Category]], image: AnnotatedImage, traced: bool
 ) -> tuple[tuple[SurfaceLabel, ...], ImportCounts]:
     """The image's surfaces: a higher z-order, then a later shape, covers what lies below."""
     layers = [(shape, category) for shape, category in shapes if not category.is_thing]
@@ -239,7 +241,7 @@ def _surfaces(
     return labels, ImportCounts(invisible=len(drawn) - len(labels))
 
 
-def _box_around(shape: AreaShape, image: CvatImage) -> tuple[float, float, float, float]:
+def _box_around(shape: AreaShape, image: AnnotatedImage) -> tuple[float, float, float, float]:
     if isinstance(shape, BoxShape):
         return shape.box
     if isinstance(shape, PolygonShape):
@@ -249,5 +251,5 @@ def _box_around(shape: AreaShape, image: CvatImage) -> tuple[float, float, float
     return x, y, x + width, y + height
 
 
-def _list(paths: Sequence[Path]) -> str:
-    return ", ".join(str(path) for path in paths)
+def _list(files: Sequence[AnnotationFile]) -> str:
+    return ", ".join(str(file.path) for file in files)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 
-from mayhem_train.datasets.cvat import AreaShape, BoxShape, MaskShape
 from mayhem_train.datasets.index import BACKGROUND
+from mayhem_train.datasets.shapes import AreaShape, BoxShape, MaskShape
 
 
 def shape_rle(shape: AreaShape, width: int, height: int, *, traced: bool = False) -> dict[str, Any]:

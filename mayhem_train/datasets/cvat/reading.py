@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 from xml.etree.ElementTree import Element, ParseError
 
@@ -13,75 +12,22 @@ from defusedxml.ElementTree import fromstring
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
+from mayhem_train.datasets.shapes import (
+    AnnotatedImage,
+    AnnotationFile,
+    BoxShape,
+    MaskShape,
+    OtherShape,
+    PolygonShape,
+    Shape,
+)
 from mayhem_train.recordings.frame import parse_frame_name
 
 # A vertex may lie outside its image, but rasterising walks along every edge: this far out it is a mistake, not a shape.
 _FARTHEST_VERTEX_IN_IMAGE_SIZES = 10
 
 
-@dataclass(frozen=True)
-class BoxShape:
-    """A rectangle: `box` is (x1, y1, x2, y2) in image pixels as drawn; a rotated one is its upright hull."""
-
-    label: str
-    box: tuple[float, float, float, float]
-    z_order: int = 0
-
-
-@dataclass(frozen=True)
-class PolygonShape:
-    """A closed polygon: `points` is float64 [P, 2], (x, y) in image pixels, (0, 0) the top left pixel's outer edge."""
-
-    label: str
-    points: NDArray[np.float64]
-    z_order: int = 0
-
-
-@dataclass(frozen=True)
-class MaskShape:
-    """A painted mask: `runs` is int64 [R], alternating lengths of 0s and 1s (0s first) along the rows of `window`.
-
-    `window` is (left, top, width, height) in image pixels and lies within the image.
-    """
-
-    label: str
-    runs: NDArray[np.int64]
-    window: tuple[int, int, int, int]
-    z_order: int = 0
-
-
-@dataclass(frozen=True)
-class OtherShape:
-    """A shape that says neither box nor surface (points, polyline, ellipse, cuboid, skeleton)."""
-
-    label: str
-    kind: str
-
-
-AreaShape = BoxShape | PolygonShape | MaskShape
-Shape = AreaShape | OtherShape
-
-
-@dataclass(frozen=True)
-class CvatImage:
-    """One listed image; `shapes` in document order, sizes in pixels."""
-
-    name: str
-    width: int
-    height: int
-    shapes: tuple[Shape, ...]
-
-
-@dataclass(frozen=True)
-class CvatFile:
-    """One annotation file: the labels its task declares, in their order, and its images."""
-
-    path: Path
-    labels: tuple[str, ...]
-    images: tuple[CvatImage, ...]
-
-
-def read_cvat(path: Path) -> CvatFile:
+def read_cvat(path: Path) -> AnnotationFile:
     """Parses and checks one file. Document type declarations, so every entity, are refused.
 
     Raises:
@@ -100,7 +46,7 @@ def read_cvat(path: Path) -> CvatFile:
     images = tuple(_image(element, path) for element in root.findall("image"))
     if not images:
         raise MayhemError(f'{path} lists no <image>: export it as "CVAT for images 1.1" from a task with images.')
-    return CvatFile(path, labels, images)
+    return AnnotationFile(path, labels, images)
 
 
 def _parse(path: Path) -> Element:
@@ -121,7 +67,7 @@ def _parse(path: Path) -> Element:
     return root
 
 
-def _image(element: Element, path: Path) -> CvatImage:
+def _image(element: Element, path: Path) -> AnnotatedImage:
     name = element.get("name", "")
     try:
         parse_frame_name(name)
@@ -132,7 +78,7 @@ def _image(element: Element, path: Path) -> CvatImage:
     if width < 1 or height < 1:
         raise MayhemError(f"{place}: its size is {width}x{height} pixels: export it from CVAT again.")
     shapes = tuple(_shape(child, width, height, place) for child in element if child.tag != "tag")
-    return CvatImage(name, width, height, shapes)
+    return AnnotatedImage(name, width, height, shapes)
 
 
 def _shape(element: Element, width: int, height: int, place: str) -> Shape:

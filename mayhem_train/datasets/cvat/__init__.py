@@ -1,0 +1,1 @@
+"""CVAT's annotation files, in and out."""
