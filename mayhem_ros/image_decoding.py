@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from mayhem_ros.errors import MayhemError
 
@@ -60,25 +60,28 @@ _LAYOUTS = {
     "rgba16": _Layout(np.uint16, 4, cv2.COLOR_RGBA2RGB),
     "bgra16": _Layout(np.uint16, 4, cv2.COLOR_BGRA2RGB),
     "mono16": _Layout(np.uint16, 1, cv2.COLOR_GRAY2RGB),
-    "yuv422": _Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY),
-    "uyvy": _Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY),
-    "yuv422_yuy2": _Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_YUYV),
-    "yuyv": _Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_YUYV),
+    **dict.fromkeys(("yuv422", "uyvy", "uyvy422"), _Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_UYVY)),
+    **dict.fromkeys(("yuv422_yuy2", "yuyv", "yuyv422", "yuy2"), _Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_YUYV)),
+    "yvyu": _Layout(np.uint8, 2, cv2.COLOR_YUV2RGB_YVYU),
     **{f"{pattern}8": _Layout(np.uint8, 1, conversion) for pattern, conversion in _BAYER.items()},
     **{f"{pattern}16": _Layout(np.uint16, 1, conversion) for pattern, conversion in _BAYER.items()},
 }
+_TWO_PLANES = {"nv12": cv2.COLOR_YUV2RGB_NV12, "nv21": cv2.COLOR_YUV2RGB_NV21}
 _DEPTH_ENCODINGS = ("16UC1", "16SC1", "32FC1", "64FC1")
-_YUV = (cv2.COLOR_YUV2RGB_UYVY, cv2.COLOR_YUV2RGB_YUYV)
+_YUV = (cv2.COLOR_YUV2RGB_UYVY, cv2.COLOR_YUV2RGB_YUYV, cv2.COLOR_YUV2RGB_YVYU)
 
 
 def _decode_raw(message: Any) -> NDArray[np.uint8]:
     encoding = message.encoding
     if encoding in _DEPTH_ENCODINGS:
         raise MayhemError(f"The image's encoding is {encoding}, which is depth, not colour: choose a colour topic.")
-    if encoding not in _LAYOUTS:
-        raise MayhemError(f"The image's encoding is {encoding!r}, which is none of {', '.join(sorted(_LAYOUTS))}.")
-    layout = _LAYOUTS[encoding]
-    pixels = _pixels(message, layout)
+    if encoding.lower() in _TWO_PLANES:
+        return _decode_two_planes(message, _TWO_PLANES[encoding.lower()])
+    layout = _LAYOUTS.get(encoding, _LAYOUTS.get(encoding.lower()))
+    if layout is None:
+        names = ", ".join(sorted([*_LAYOUTS, *_TWO_PLANES]))
+        raise MayhemError(f"The image's encoding is {encoding!r}, which is none of {names}.")
+    pixels = pixel_view(message, layout.sample, layout.channels)
     try:
         rgb = _to_rgb(pixels, layout.conversion)
     except cv2.error as error:
@@ -88,13 +91,40 @@ def _decode_raw(message: Any) -> NDArray[np.uint8]:
     return rgb if rgb.dtype == np.uint8 else cv2.convertScaleAbs(rgb, alpha=255 / 65535)  # type: ignore[return-value]
 
 
-def _pixels(message: Any, layout: _Layout) -> NDArray[Any]:
-    """The rows as a view [H, W, C] in the machine's byte order; a copy only where bytes are swapped or not aligned."""
-    sample = np.dtype(layout.sample)
-    height, width, step, size = message.height, message.width, message.step, len(message.data)
-    row = width * layout.channels * sample.itemsize
-    found = f"The {message.encoding} image is {width}x{height} with step {step} and {size} bytes of data"
-    if height == 0 or width == 0:
+def pixel_view(message: Any, dtype: DTypeLike, channels: int = 1) -> NDArray[Any]:
+    """A `sensor_msgs/Image`'s samples as [H, W, channels] in the machine's byte order, `step` bytes from row to row.
+
+    A read-only view of `message.data`; a copy only where bytes are swapped or not aligned.
+
+    Raises:
+        MayhemError: the image is empty, or its data do not fit its description.
+    """
+    return _view(message, message.height, message.width, dtype, channels)
+
+
+def _decode_two_planes(message: Any, conversion: int) -> NDArray[np.uint8]:
+    """One row of colour, a pair of bytes for two by two pixels, for every two rows of luma that stand before it."""
+    height, width = message.height, message.width
+    even_height, even_width = height + height % 2, width + width % 2
+    rows = _view(message, height + even_height // 2, even_width, np.uint8, 1)[..., 0]
+    luma, colour = rows[:height], rows[height:]
+    if height % 2:
+        luma = np.concatenate([luma, luma[-1:]])
+    # The colour of an odd picture's last pixels is in the bytes; their luma, which is then missing, is cut off again.
+    pairs = np.ascontiguousarray(colour).reshape(even_height // 2, even_width // 2, 2)
+    rgb = cv2.cvtColorTwoPlane(np.ascontiguousarray(luma), pairs, conversion)
+    return np.ascontiguousarray(rgb[:height, :width])
+
+
+def _view(message: Any, height: int, width: int, dtype: DTypeLike, channels: int) -> NDArray[Any]:
+    """`pixel_view` of that many rows of that many pixels."""
+    sample = np.dtype(dtype)
+    step, size = message.step, len(message.data)
+    row = width * channels * sample.itemsize
+    found = (
+        f"The {message.encoding} image is {message.width}x{message.height} with step {step} and {size} bytes of data"
+    )
+    if message.height == 0 or message.width == 0:
         raise MayhemError(f"{found}: it is empty.")
     if step < row:
         raise MayhemError(f"{found}: a row needs a step of at least {row}.")
@@ -103,10 +133,10 @@ def _pixels(message: Any, layout: _Layout) -> NDArray[Any]:
         raise MayhemError(f"{found}: there should be {step * height} bytes.")
     if message.is_bigendian:
         sample = sample.newbyteorder(">")
-    strides = (step, layout.channels * sample.itemsize, sample.itemsize)
+    strides = (step, channels * sample.itemsize, sample.itemsize)
     data = np.frombuffer(message.data, np.uint8)
-    pixels: NDArray[Any] = np.ndarray((height, width, layout.channels), sample, data, strides=strides)
-    return np.require(pixels, layout.sample, "A")
+    pixels: NDArray[Any] = np.ndarray((height, width, channels), sample, data, strides=strides)
+    return np.require(pixels, dtype, "A")
 
 
 def _to_rgb(pixels: NDArray[Any], conversion: int | None) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Keeps the tests' ROS nodes to themselves: a domain that no other run or replay has, and this machine only."""
+"""Keeps the tests to themselves: ROS nodes in a domain that no other run has, and a cache of recordings that goes."""
 
 from __future__ import annotations
 
@@ -17,4 +17,6 @@ def pytest_configure(config: pytest.Config) -> None:
     config.add_cleanup(resources.close)
     domain = resources.enter_context(private_domain())
     logs = resources.enter_context(tempfile.TemporaryDirectory(prefix="mayhem-ros-logs-", ignore_cleanup_errors=True))
-    resources.enter_context(environment_variables(private_environment(domain, Path(logs))))
+    cache = resources.enter_context(tempfile.TemporaryDirectory(prefix="mayhem-cache-", ignore_cleanup_errors=True))
+    environment = {**private_environment(domain, Path(logs)), "MAYHEM_CACHE": cache}
+    resources.enter_context(environment_variables(environment))

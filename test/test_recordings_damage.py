@@ -6,6 +6,7 @@ import itertools
 import shutil
 import sqlite3
 import struct
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -159,11 +160,62 @@ def test_a_bag_that_was_not_closed_is_read_whole(tmp_path: Path, form: str) -> N
         assert list(recording.messages()) == closed
 
 
-@pytest.mark.parametrize("part", [0.01, 0.5, 0.99])
-def test_a_truncated_db3_is_named(tmp_path: Path, part: float, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("cut", [0, 1, 5, 4095])
+@pytest.mark.parametrize("part", [0.1, 0.5, 0.99])
+def test_a_truncated_db3_gives_all_its_whole_messages(
+    tmp_path: Path, part: float, cut: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = bare(tmp_path, "db3")
-    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
+    whole = Counter((m.topic, m.log_time_ns, m.cdr) for m in MESSAGES)
+    data = path.read_bytes()
+    pages = int(len(data) * part) // 4096
+    path.write_bytes(data[: pages * 4096 + cut])
+    with Recording(path) as recording:
+        recovered = Counter((m.topic, m.log_time_ns, m.cdr) for m in recording.messages())
+    assert recovered <= whole
+    # Messages lie in the order they were written, and of this table's pages none is lost but those cut off.
+    assert len(MESSAGES) * part - 8 <= recovered.total() <= len(MESSAGES) * part
+    warning = capsys.readouterr().err
+    assert f"{path} is cut off or damaged" in warning
+    assert f"{recovered.total()} messages could be recovered" in warning
+
+
+def test_a_db3_that_ends_within_a_page_has_no_message_filled_up_with_zeros(tmp_path: Path) -> None:
+    path = bare(tmp_path, "db3")
+    whole = {m.cdr for m in MESSAGES}
+    data = path.read_bytes()
+    for page in range(60, 72):  # more pages than one image has
+        path.write_bytes(data[: page * 4096 + 2000])
+        with Recording(path) as recording:
+            assert {m.cdr for m in recording.messages()} <= whole
+
+
+@pytest.mark.parametrize("size", [600, 5000])
+def test_a_db3_cut_off_before_its_first_message_is_named(
+    tmp_path: Path, size: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = bare(tmp_path, "db3")
+    path.write_bytes(path.read_bytes()[:size])
     assert "cut off or damaged" in refused(path, capsys)
+
+
+def test_flipped_bytes_in_a_db3_leave_the_messages_of_all_other_pages(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = bare(tmp_path, "db3")
+    whole = Counter((m.topic, m.log_time_ns, m.cdr) for m in MESSAGES)
+    data = bytearray(path.read_bytes())
+    leaves = [at for at in range(0, len(data), 4096) if data[at] == 13 and at > 6 * 4096]  # pages that hold rows
+    for leaf in (leaves[len(leaves) // 3], leaves[len(leaves) // 2]):
+        data[leaf : leaf + 100] = b"\xff" * 100
+    path.write_bytes(data)
+    with Recording(path) as recording:
+        recovered = Counter((m.topic, m.log_time_ns, m.cdr) for m in recording.messages())
+    assert recovered <= whole
+    assert len(MESSAGES) - 20 <= recovered.total() < len(MESSAGES)
+    assert f"{recovered.total()} messages could be recovered" in capsys.readouterr().err
+    behind = MESSAGES[len(MESSAGES) * 3 // 4 :]
+    assert Counter((m.topic, m.log_time_ns, m.cdr) for m in behind) <= recovered
 
 
 @pytest.mark.parametrize("form", ["mcap", "bag"])
@@ -230,14 +282,15 @@ def test_metadata_cannot_name_a_file_outside_of_its_folder(tmp_path: Path, capsy
 
 
 @pytest.mark.parametrize("mode", ["FILE", "MESSAGE"])
-def test_compression_that_is_not_read_yet_is_named(
+def test_compression_by_a_plugin_other_than_zstd_is_named(
     tmp_path: Path, mode: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = write(tmp_path, "drive", "mcap", MESSAGES)
     text = (path / "metadata.yaml").read_text()
     assert "compression_mode: ''" in text
-    (path / "metadata.yaml").write_text(text.replace("compression_mode: ''", f"compression_mode: {mode}"))
-    assert f"compressed by {mode.lower()}" in refused(path, capsys)
+    text = text.replace("compression_mode: ''", f"compression_mode: {mode}")
+    (path / "metadata.yaml").write_text(text.replace("compression_format: ''", "compression_format: lz4"))
+    assert f"compressed by {mode.lower()} with lz4" in refused(path, capsys)
 
 
 def test_a_count_that_differs_from_metadata_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -315,6 +368,29 @@ def test_an_unknown_type_is_named_and_the_other_topics_are_read(tmp_path: Path) 
             recording.frame("/secret", 0)
         assert np.array_equal(recording.read_image(COLOUR, 0), colour_pixels(0))
         assert [m.cdr for m in recording.messages(["/secret", COLOUR])] == [b"\0\1\0\0abcd", known.cdr]
+
+
+def test_a_topic_of_several_types_is_named_and_each_message_read_as_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame = image("/cam", START_NS, START_NS, colour_pixels(0), "rgb8")
+    packed = jpeg("/cam", START_NS + 1, jpeg_bytes(np.full((16, 16, 3), 128, np.uint8)))
+    path = tmp_path / "drive.mcap"
+    with path.open("wb") as stream:
+        writer = McapWriter(stream)
+        writer.start(profile="ros2")
+        for message in (frame, packed):
+            channel = writer.register_channel("/cam", "cdr", writer.register_schema(message.type, "", b""))
+            writer.add_message(channel, message.log_time_ns, message.cdr, message.log_time_ns)
+        writer.finish()
+    with Recording(path) as recording:
+        assert recording.image_topic(None).count == 2
+        assert recording.read_image("/cam", 0).tolist() == colour_pixels(0).tolist()
+        assert recording.read_image("/cam", 1).tolist() == np.full((16, 16, 3), 128).tolist()
+    assert (
+        f"Messages on /cam of {path} are of several types (sensor_msgs/msg/Image, sensor_msgs/msg/CompressedImage): "
+        "it counts as sensor_msgs/msg/Image." in capsys.readouterr().err
+    )
 
 
 def test_an_undecodable_image_is_named_and_the_next_is_read(tmp_path: Path) -> None:

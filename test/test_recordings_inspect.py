@@ -43,9 +43,9 @@ def test_counts_rates_gaps_and_stamps_are_exact(tmp_path: Path, form: str) -> No
     assert report.duration_s == pytest.approx(1.22, abs=1e-9)
     assert report.problems == ()
     front, colour, other = sorted(report.topics, key=lambda t: ("/front", COLOUR, "/imu").index(t.name))
-    assert colour == TopicReport(COLOUR, "sensor_msgs/msg/Image", 20, 25.0, 0.5, 1, 2, 80, 60, "bgr8")
+    assert colour == TopicReport(COLOUR, "sensor_msgs/msg/Image", 20, 25.0, 0.5, 1, 2, 80, 60, "bgr8", 1)
     assert front == TopicReport("/front", "sensor_msgs/msg/CompressedImage", 1, None, None, 0, 0, 80, 60, "jpeg")
-    assert other == TopicReport("/imu", "sensor_msgs/msg/Imu", 2, 200.0, 0.005, 0, 0)
+    assert other == TopicReport("/imu", "sensor_msgs/msg/Imu", 2, 200.0, 0.005, 0, 0, gaps=0)
 
 
 def test_json_is_the_only_thing_on_stdout(tmp_path: Path) -> None:
@@ -65,6 +65,26 @@ def test_json_is_the_only_thing_on_stdout(tmp_path: Path) -> None:
     assert len(report["problems"]) == 1
     assert "missing.bag" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_it_starts_without_libraries_that_it_does_not_need(tmp_path: Path) -> None:
+    path = write(tmp_path, "drive", "mcap", messages())
+    code = (
+        "import json, sys; from mayhem_train.cli import main; "
+        "assert main(['inspect', sys.argv[1]]) == 0; print(json.dumps(sorted(sys.modules)), file=sys.stderr)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, str(path)],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        check=True,
+    )
+    loaded = set(json.loads(result.stderr.splitlines()[-1]))
+    assert "mayhem_train.recordings.recording" in loaded
+    slow = {"torch", "numba", "scipy", "matplotlib", "pandas", "pyarrow", "onnxruntime", "rclpy", "rosbags.convert"}
+    assert not slow & loaded
+    assert "rosbags.typesys.stores.ros2_jazzy" not in loaded  # the recording has all definitions
 
 
 def test_the_table_shows_every_topic(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

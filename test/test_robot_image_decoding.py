@@ -43,6 +43,22 @@ def smooth(height: int = 48, width: int = 64) -> NDArray[np.uint8]:
     return np.stack([40 + 2 * x, 200 - 2 * y, 90 + x + y // 2], axis=-1).astype(np.uint8)
 
 
+def two_planes(rgb: NDArray[np.uint8], encoding: str, padding: int) -> SimpleNamespace:
+    """BT.601, limited range: the luma rows, then for each two rows the colour of every second pixel of the first."""
+    height, width = rgb.shape[:2]
+    even = np.pad(rgb, ((0, height % 2), (0, width % 2), (0, 0)), "edge").astype(float)
+    red, green, blue = np.moveaxis(even, -1, 0)
+    luma = 16 + 0.257 * red + 0.504 * green + 0.098 * blue
+    u = 128 - 0.148 * red - 0.291 * green + 0.439 * blue
+    v = 128 + 0.439 * red - 0.368 * green - 0.071 * blue
+    pair = [u, v] if encoding == "nv12" else [v, u]
+    colour = np.stack([plane[::2, ::2] for plane in pair], axis=-1).reshape(even.shape[0] // 2, even.shape[1])
+    rows = np.round(np.concatenate([luma[:height], colour])).astype(np.uint8)
+    message = raw_message(rows, encoding, padding=padding)
+    message.height, message.width = height, width
+    return message
+
+
 ALPHA = np.full((13, 17, 1), 200, np.uint8)
 
 
@@ -107,7 +123,18 @@ def test_bayer_patterns_are_named_by_their_first_two_rows(pattern, bits):
 
 @pytest.mark.parametrize("width", [64, 63, 3])
 @pytest.mark.parametrize(
-    ("encoding", "luma_first"), [("yuv422", False), ("uyvy", False), ("yuv422_yuy2", True), ("yuyv", True)]
+    ("encoding", "luma_first"),
+    [
+        ("yuv422", False),
+        ("uyvy", False),
+        ("UYVY", False),
+        ("uyvy422", False),
+        ("yuv422_yuy2", True),
+        ("yuyv", True),
+        ("yuy2", True),
+        ("yuyv422", True),
+        ("YUYV", True),
+    ],
 )
 def test_packed_yuv_is_decoded_with_odd_widths_too(encoding, luma_first, width):
     rgb = smooth(48, width)
@@ -124,6 +151,49 @@ def test_packed_yuv_is_decoded_with_odd_widths_too(encoding, luma_first, width):
     assert decoded.shape == rgb.shape
     assert decoded.flags.c_contiguous
     np.testing.assert_allclose(decoded.astype(int), rgb.astype(int), atol=8)
+
+
+def test_yvyu_is_yuyv_with_its_colours_exchanged():
+    packed = noise(4, 6, 2)
+    exchanged = packed.copy()
+    exchanged[:, ::2, 1], exchanged[:, 1::2, 1] = packed[:, 1::2, 1], packed[:, ::2, 1]
+    np.testing.assert_array_equal(
+        decode_image(raw_message(packed, "yvyu")), decode_image(raw_message(exchanged, "yuyv"))
+    )
+
+
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize(("height", "width"), [(48, 64), (47, 64), (48, 63), (5, 3), (1, 1)])
+@pytest.mark.parametrize("encoding", ["nv12", "nv21", "NV12"])
+def test_two_planes_are_decoded_with_odd_sizes_too(encoding, height, width, padding):
+    rgb = smooth(height, width)
+    message = two_planes(rgb, encoding.lower(), padding)
+    message.encoding = encoding
+    decoded = decode_image(message)
+    assert decoded.shape == rgb.shape
+    assert decoded.flags.c_contiguous
+    np.testing.assert_allclose(decoded.astype(int), rgb.astype(int), atol=8)
+
+
+def test_two_planes_without_their_colour_are_refused():
+    message = two_planes(smooth(4, 6), "nv12", 0)
+    message.data = message.data[: 4 * 6]
+    with pytest.raises(MayhemError, match="The nv12 image is 6x4 with step 6 and 24 bytes of data: there should be 36"):
+        decode_image(message)
+
+
+def test_names_of_encodings_may_be_in_capitals():
+    rgb = noise()
+    np.testing.assert_array_equal(decode_image(raw_message(rgb, "RGB8")), rgb)
+
+
+def test_messages_of_rclpy_are_decoded():
+    sensor_msgs = pytest.importorskip("sensor_msgs.msg", reason="ROS 2's messages are not installed")
+    rgb = noise()
+    fields = vars(raw_message(rgb[..., ::-1], "bgr8", padding=5))
+    np.testing.assert_array_equal(decode_image(sensor_msgs.Image(**fields)), rgb)
+    data = array("B", cv2.imencode(".png", rgb[..., ::-1])[1].tobytes())
+    np.testing.assert_array_equal(decode_image(sensor_msgs.CompressedImage(format="png", data=data)), rgb)
 
 
 def test_a_tight_rgb8_image_is_a_view_of_the_message():

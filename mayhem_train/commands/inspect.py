@@ -11,17 +11,25 @@ from rich.table import Table
 from rich.text import Text
 
 from mayhem_ros.errors import MayhemError
+from mayhem_train.commands.recording_arguments import add_distro
 from mayhem_train.console import console
 from mayhem_train.recordings.inspection import RecordingReport, TopicReport, inspect_recording
 from mayhem_train.recordings.recording import Recording
+from mayhem_train.recordings.verification import Verification
 
 EXAMPLE = "mayhem inspect drive-1.mcap drive-2.bag rosbag2_2026_11_02/"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
-    parser.add_argument("recordings", nargs="+", type=Path, metavar="RECORDING", help=".mcap, .db3, .bag or a folder")
+    parser.add_argument(
+        "recordings", nargs="+", type=Path, metavar="RECORDING", help="file (.mcap, .db3, .bag or .zst) or folder"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON list instead of tables")
+    parser.add_argument(
+        "--verify", action="store_true", help="read every message and decode every image; ends with 1 if any is damaged"
+    )
+    add_distro(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -30,12 +38,13 @@ def run(arguments: argparse.Namespace) -> int:
     exit_code = 0
     for path in arguments.recordings:
         try:
-            with Recording(path) as recording:
-                reports.append(inspect_recording(recording))
+            with Recording(path, distro=arguments.distro) as recording:
+                reports.append(inspect_recording(recording, verify=arguments.verify))
         except MayhemError as error:
             print(f"mayhem inspect: {error}", file=sys.stderr)
             exit_code = max(exit_code, error.exit_code)
             continue
+        exit_code = max(exit_code, int(reports[-1].is_damaged))
         if not arguments.json:
             _show(reports[-1])
     if arguments.json:
@@ -49,19 +58,29 @@ def _show(report: RecordingReport) -> None:
     console.print(Text.assemble((report.stem, "bold"), f"  {facts}, {times}"), soft_wrap=True)
     table = Table(show_lines=True)
     table.add_column("topic, type, image", min_width=34)
-    for heading in ("count", "Hz", "largest\ngap", "stamps\ntwice/back"):
+    for heading in ("count", "Hz", "gaps,\nlongest", "stamps\ntwice/back"):
         table.add_column(heading, justify="right")
     for topic in report.topics:
         table.add_row(
             Text("\n".join(filter(None, (topic.name, topic.type, _image(topic)))), overflow="fold"),
             str(topic.count),
             "" if topic.rate_hz is None else f"{topic.rate_hz:.2f}",
-            "" if topic.largest_gap_s is None else f"{topic.largest_gap_s:.3f} s",
+            "" if topic.largest_gap_s is None else f"{topic.gaps}\n{topic.largest_gap_s:.3f} s",
             "" if topic.duplicated_stamps is None else f"{topic.duplicated_stamps}/{topic.backward_stamps}",
         )
     console.print(table)
+    if report.verification is not None:
+        console.print(Text(_verified(report.verification)), soft_wrap=True)
     for problem in report.problems:
         console.print(Text(f"Problem: {problem}", style="yellow"), soft_wrap=True)
+
+
+def _verified(verification: Verification) -> str:
+    damaged = sum(verification.damaged.values())
+    counts = f"{verification.messages} messages read, {verification.images} of them images decoded, {damaged} damaged"
+    return "\n".join(
+        [f"Verified: {counts}", *(f"sha256 {value}  {name}" for name, value in verification.sha256.items())]
+    )
 
 
 def _image(topic: TopicReport) -> str:

@@ -15,7 +15,7 @@ class Frame:
     """One message of an image topic.
 
     Attributes:
-        recording: the recording's stem (file or folder name without `.bag`, `.db3` or `.mcap`).
+        recording: the recording's stem (file or folder name without `.bag`, `.db3`, `.mcap` or an archive's suffix).
         topic: the topic as recorded.
         index: counts that topic's messages in the recording from 0.
         log_time_ns: when the message was recorded, ns since the epoch.

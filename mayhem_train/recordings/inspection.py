@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
+from mayhem_ros.image_decoding import decode_image
 from mayhem_train.console import track
+from mayhem_train.recordings.depth import decode_depth, is_depth_message
 from mayhem_train.recordings.recording import IMAGE, Recording, Topic
+from mayhem_train.recordings.verification import Verification, verify_recording
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class TopicReport:
         backward_stamps: messages whose header stamp is earlier than the one of the message before.
         width, height: of the first image in pixels, None for other types.
         encoding: of the first image; a compressed image's `format`.
+        gaps: how many times are longer than twice the median one by the same clock, None with fewer than two messages.
     """
 
     name: str
@@ -39,11 +43,17 @@ class TopicReport:
     width: int | None = None
     height: int | None = None
     encoding: str | None = None
+    gaps: int | None = None
 
 
 @dataclass(frozen=True)
 class RecordingReport:
-    """One recording. `problems` has one sentence for everything damaged, missing or unreadable."""
+    """One recording.
+
+    Attributes:
+        problems: one sentence for everything damaged, missing or unreadable.
+        verification: what came of reading everything, None where only the heads and ends were read.
+    """
 
     path: str
     stem: str
@@ -55,6 +65,12 @@ class RecordingReport:
     message_count: int
     topics: tuple[TopicReport, ...]
     problems: tuple[str, ...]
+    verification: Verification | None = None
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether everything was read and something of it is damaged."""
+        return self.verification is not None and bool(self.verification.damaged or self.verification.wrong_files)
 
     @property
     def start(self) -> str:
@@ -66,11 +82,15 @@ class RecordingReport:
         return {**asdict(self), "start": self.start}
 
 
-def inspect_recording(recording: Recording) -> RecordingReport:
-    """Goes through every message's head once, and reads the first and the last message of every topic."""
+def inspect_recording(recording: Recording, *, verify: bool = False) -> RecordingReport:
+    """Goes through every message's head once, and reads the first and the last message of every topic.
+
+    Args:
+        verify: reads every message and decodes every image as well.
+    """
     problems = list(recording.problems)
     stamps = _stamps(recording, problems)
-    return RecordingReport(
+    report = RecordingReport(
         path=str(recording.path),
         stem=recording.stem,
         storage=recording.storage,
@@ -82,6 +102,11 @@ def inspect_recording(recording: Recording) -> RecordingReport:
         topics=tuple(_topic(recording, topic, stamps.get(topic.name), problems) for topic in recording.topics),
         problems=tuple(problems),
     )
+    if not verify:
+        return report
+    verification = verify_recording(recording)
+    problems.extend(problem for problem in verification.problems if problem not in problems)
+    return replace(report, problems=tuple(problems), verification=verification)
 
 
 def _stamps(recording: Recording, problems: list[str]) -> dict[str, NDArray[np.int64]]:
@@ -89,30 +114,37 @@ def _stamps(recording: Recording, problems: list[str]) -> dict[str, NDArray[np.i
     topics = [topic for topic in recording.topics if topic.count and recording.has_header(topic.name)]
     stamps: dict[str, list[int]] = {topic.name: [] for topic in topics}
     total = sum(topic.count for topic in topics)
-    try:
-        for name, stamp in track(recording.stamps_ns(list(stamps)), f"Reading {recording.stem}", total):
-            stamps[name].append(stamp)
-    except MayhemError as error:
-        problems.append(str(error))
+    found = recording.stamps_ns(list(stamps), skip_damaged=True)
+    for name, stamp in track(found, f"Reading {recording.stem}", total):
+        stamps[name].append(stamp)
+    for topic in topics:
+        missing = topic.count - len(stamps[topic.name])
+        if missing:
+            problems.append(
+                f"{missing} of {topic.count} messages on {topic.name} of {recording.path} have no whole head."
+            )
     return {name: np.array(values, np.int64) for name, values in stamps.items()}
 
 
 def _topic(recording: Recording, topic: Topic, stamps: NDArray[np.int64] | None, problems: list[str]) -> TopicReport:
     steps = np.diff(stamps) if stamps is not None else None
-    periods = np.diff(recording.log_times_ns(topic.name)) if steps is None else steps
+    times = recording.log_times_ns(topic.name) if stamps is None else stamps
+    periods = np.diff(times)
     median = float(np.median(periods)) if len(periods) else 0.0
+    waits = np.diff(np.maximum.accumulate(times))  # a stamp that went back makes no gap before the next
     width, height, encoding = _image(recording, topic, problems)
     return TopicReport(
         name=topic.name,
         type=topic.type,
         count=topic.count,
         rate_hz=1e9 / median if median > 0 else None,
-        largest_gap_s=float(periods.max()) / 1e9 if len(periods) else None,
+        largest_gap_s=float(waits.max()) / 1e9 if len(waits) else None,
         duplicated_stamps=None if steps is None else int((steps == 0).sum()),
         backward_stamps=None if steps is None else int((steps < 0).sum()),
         width=width,
         height=height,
         encoding=encoding,
+        gaps=int((waits > 2 * median).sum()) if len(waits) else None,
     )
 
 
@@ -121,15 +153,16 @@ def _image(recording: Recording, topic: Topic, problems: list[str]) -> tuple[int
     messages = _ends(recording, topic, problems)
     if not messages or topic not in recording.image_topics:
         return None, None, None
+    first = messages[0]
     if topic.type == IMAGE:
-        return messages[0].width, messages[0].height, messages[0].encoding
+        return first.width, first.height, first.encoding
     try:
-        height, width, _ = recording.read_image(topic.name, 0).shape
+        with recording.naming(topic.name, 0):
+            pixels = decode_depth(first).pixels if is_depth_message(first) else decode_image(first)
     except MayhemError as error:
-        if "depth" not in messages[0].format.lower():
-            problems.append(str(error))
-        return None, None, messages[0].format
-    return width, height, messages[0].format
+        problems.append(str(error))
+        return None, None, first.format
+    return pixels.shape[1], pixels.shape[0], first.format
 
 
 def _ends(recording: Recording, topic: Topic, problems: list[str]) -> Sequence[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,13 @@ from mayhem_train.recordings.storages.mcap import McapStorage
 from mayhem_train.recordings.storages.ros1 import Ros1Storage
 from mayhem_train.recordings.storages.sqlite import SqliteStorage
 from mayhem_train.recordings.storages.storage import Storage
+from mayhem_train.recordings.zstd import archive_head, is_archive
 
 SUFFIXES = (".bag", ".db3", ".mcap")
+ARCHIVES = (".zst", ".zstd")
 METADATA = "metadata.yaml"
+
+_NOT_CLOSED = ".active"  # what ROS 1 appends while it records
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,9 @@ class RecordingFiles:
 
 
 def recording_stem(path: Path) -> str:
-    """The file's or folder's name without `.bag`, `.db3` or `.mcap`."""
+    """The file's or folder's name without `.bag`, `.db3` or `.mcap`, and without `.zst` or `.zstd` behind it."""
     name = Path(os.path.abspath(path)).name  # noqa: PTH100 - `.` and `..` have names, but links keep theirs
-    stem, suffix = os.path.splitext(name)  # noqa: PTH122
-    return stem if suffix.lower() in SUFFIXES else name
+    return _split_suffix(name)[0]
 
 
 def recording_files(path: Path) -> RecordingFiles:
@@ -58,7 +62,7 @@ def recording_files(path: Path) -> RecordingFiles:
 
 
 def open_storage(path: Path) -> Storage:
-    """The file's storage, chosen by its first bytes.
+    """The file's storage, chosen by the first bytes of it or of what it holds as an archive.
 
     Raises:
         MayhemError: the file is missing, empty or no recording.
@@ -66,25 +70,30 @@ def open_storage(path: Path) -> Storage:
     try:
         with path.open("rb") as stream:
             head = stream.read(16)
+        inside = ""
+        if is_archive(head):
+            head, inside = archive_head(path, 16), "a zstd archive and "
     except OSError as error:
         raise MayhemError(f"Cannot open {path} ({error.strerror}): check the path and its permissions.") from error
     if not head:
-        raise MayhemError(f"{path} is empty: copy it from its source or record it again.")
+        raise MayhemError(f"{path} is {inside}empty: copy it from its source or record it again.")
     if head.startswith(mcap.MAGIC):
         return McapStorage(path)
     if head.startswith(sqlite.MAGIC):
         return SqliteStorage(path)
     if head.startswith(ros1.MAGIC):
         return Ros1Storage(path)
-    if head.startswith(b"\x28\xb5\x2f\xfd"):
-        raise MayhemError(f"{path} is a zstd archive: unpack it with `unzstd` first.")
     if head.startswith(b"#ROSBAG V1"):
         raise MayhemError(f"{path} is a bag of an old format: convert it with `rosbag fix` first.")
-    raise MayhemError(f"{path} is no recording (it begins with {head[:8]!r}): name a .mcap, .db3 or .bag file.")
+    raise MayhemError(f"{path} is {inside}no recording (it begins with {head[:8]!r}): name a .mcap, .db3 or .bag file.")
 
 
 def find_recordings(folder: Path) -> dict[str, Path]:
-    """Every recording in `folder` and below, by its stem. A rosbag2 folder counts once, the files in it do not.
+    """Every recording in `folder` and below, by its stem.
+
+    A folder counts as one recording, and the files in it do not count, when it has a metadata.yaml, when its files are
+    the numbered parts of a recording of the folder's own name, or when they are the parts of a ROS 1 bag that
+    `rosbag record --split` named by time. Other bags and files are each a recording.
 
     Raises:
         MayhemError: the folder is missing, or two recordings have the same stem.
@@ -92,7 +101,11 @@ def find_recordings(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         raise MayhemError(f"There is no folder {folder}: name the one that holds the recordings.")
     found: dict[str, Path] = {}
-    for path in [folder] if (folder / METADATA).exists() else _recordings_below(folder):
+    try:
+        paths = [folder] if _is_recording(folder) else _recordings_below(folder)
+    except OSError as error:
+        raise MayhemError(f"Cannot look into {error.filename} ({error.strerror}): check its permissions.") from error
+    for path in paths:
         stem = recording_stem(path)
         if stem in found:
             raise MayhemError(f"{found[stem]} and {path} are both called {stem!r}: rename one of them.")
@@ -105,44 +118,103 @@ def _recordings_below(folder: Path) -> list[Path]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
-        if path.is_file() and path.suffix.lower() in SUFFIXES:
+        if path.is_file() and _split_suffix(path.name)[1]:
             found.append(path)
         elif path.is_dir():
-            is_recording = (path / METADATA).exists() or _series(_storage_files(path)) == {path.name}
-            found.extend([path] if is_recording else _recordings_below(path))
+            found.extend([path] if _is_recording(path) else _recordings_below(path))
     return found
 
 
-def _storage_files(folder: Path) -> list[Path]:
-    """The rosbag2 files in a folder; numbered ones in the order of their numbers."""
-
-    def place(path: Path) -> tuple[str, int]:
-        series, number = _split_number(path.stem)
-        return series, number
-
-    files = (path for path in folder.iterdir() if path.is_file() and path.suffix.lower() in (".mcap", ".db3"))
-    return sorted((path for path in files if not path.name.startswith(".")), key=place)
-
-
-def _series(files: list[Path]) -> set[str]:
-    """What the files are called without rosbag2's running number: one name for the parts of one recording."""
-    return {_split_number(path.stem)[0] for path in files}
+def _is_recording(folder: Path) -> bool:
+    """Whether a folder is one recording for itself, without anybody naming it."""
+    if (folder / METADATA).exists():
+        return True
+    parts = _parts(folder)
+    if not parts:
+        return False
+    if {part.series for part in parts} == {recording_stem(folder)}:
+        return all(part.suffix != ".bag" for part in parts) or _is_complete(parts)
+    return len(parts) > 1 and all(part.suffix == ".bag" for part in parts) and _is_complete(parts) and _is_split(parts)
 
 
-def _split_number(stem: str) -> tuple[str, int]:
-    match = re.fullmatch(r"(.+)_(\d+)", stem)
-    return (match[1], int(match[2])) if match else (stem, -1)
+@dataclass(frozen=True)
+class _Part:
+    """One file of a folder.
+
+    Attributes:
+        series: its name without suffixes, number and time: that of the recording it may be a part of.
+        time: as `rosbag record` writes it into the name ("2022-10-19-10-44-31"), or empty.
+        number: which part it is, -1 without a number.
+        suffix: of the format.
+    """
+
+    path: Path
+    series: str
+    time: str
+    number: int
+    suffix: str
+
+
+_NAME = re.compile(r"(?P<series>.*?)(?P<time>_?\d{4}(?:-\d\d){5})?(?:_(?P<number>\d+))?", re.DOTALL)
+
+
+def _parts(folder: Path) -> list[_Part]:
+    """The storage files in a folder, those of a series in the order of their numbers; of a file and its archive one."""
+    parts: dict[tuple[str, str], _Part] = {}
+    for path in sorted(folder.iterdir()):
+        stem, suffix = _split_suffix(path.name)
+        if not suffix or path.name.startswith(".") or not path.is_file():
+            continue
+        match = _NAME.fullmatch(stem)
+        assert match is not None
+        series, time, number = match["series"], (match["time"] or "").lstrip("_"), match["number"]
+        if time and (number is None or suffix != ".bag"):  # the time is all the name there is
+            series, time = f"{series}{match['time']}", ""
+        if not series and not time:  # a name of digits
+            series, number = stem, None
+        parts[stem, suffix] = _Part(path, series, time, -1 if number is None else int(number), suffix)
+    return sorted(parts.values(), key=lambda part: (part.series, part.number, part.time))
+
+
+def _is_complete(parts: Sequence[_Part]) -> bool:
+    """Whether the parts are numbered from 0 on, each once."""
+    return [part.number for part in parts] == list(range(len(parts)))
+
+
+def _is_split(parts: Sequence[_Part]) -> bool:
+    """Whether `rosbag record --split` named the parts: of one series, each begun after the one before."""
+    times = [part.time for part in parts]
+    return len({part.series for part in parts}) == 1 and all(times) and times == sorted(times)
+
+
+def _split_suffix(name: str) -> tuple[str, str]:
+    """A name without the suffixes of a recording, and that of its format (empty where it has none)."""
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122
+    if suffix.lower() in ARCHIVES:
+        stem, suffix = os.path.splitext(stem)  # noqa: PTH122
+    if suffix.lower() == _NOT_CLOSED:
+        stem, suffix = os.path.splitext(stem)  # noqa: PTH122
+    return (stem, suffix.lower()) if suffix.lower() in SUFFIXES else (name, "")
 
 
 def _without_metadata(folder: Path) -> RecordingFiles:
-    files = _storage_files(folder)
-    if not files:
-        raise MayhemError(f"The folder {folder} holds no recording: it has no {METADATA}, no .mcap and no .db3 file.")
-    if len(_series(files)) > 1:
-        names = ", ".join(path.name for path in files)
+    parts = _parts(folder)
+    paths = tuple(part.path for part in parts)
+    names = ", ".join(path.name for path in paths)
+    bags = [part for part in parts if part.suffix == ".bag"]
+    if not parts:
+        raise MayhemError(f"The folder {folder} holds no recording: it has no {METADATA}, no .mcap, .db3 or .bag file.")
+    if len({part.series for part in parts}) > 1 or 0 < len(bags) < len(parts):
         raise MayhemError(f"The folder {folder} has no {METADATA} and several recordings: name one of {names}.")
-    problem = f"{folder} has no {METADATA}: its files were opened as they are ({', '.join(p.name for p in files)})."
-    return RecordingFiles(tuple(files), (problem,))
+    if bags:
+        if len(parts) > 1 and not _is_complete(parts):
+            numbers = ", ".join(str(part.number) for part in parts)
+            raise MayhemError(
+                f"The bags in {folder} are not the parts of one recording, numbered from 0 on without a gap (their "
+                f"numbers are {numbers}): name one of {names}."
+            )
+        return RecordingFiles(paths)
+    return RecordingFiles(paths, (f"{folder} has no {METADATA}: its files were opened as they are ({names}).",))
 
 
 def _from_metadata(folder: Path) -> RecordingFiles:
@@ -150,9 +222,9 @@ def _from_metadata(folder: Path) -> RecordingFiles:
     try:
         information: dict[str, Any] = yaml.safe_load(path.read_text())["rosbag2_bagfile_information"]
         # Only the names: old versions wrote them with the folder, and no recording reaches outside of its own.
-        files = tuple(folder / Path(name).name for name in information["relative_file_paths"])
+        files = [folder / Path(name).name for name in information["relative_file_paths"]]
         message_count = int(information["message_count"])
-        compression = str(information.get("compression_mode") or "none").lower()
+        mode, compression = (str(information.get(f"compression_{name}") or "").lower() for name in ("mode", "format"))
     except OSError as error:
         raise MayhemError(f"Cannot read {path} ({error.strerror}): check its permissions.") from error
     except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -160,11 +232,19 @@ def _from_metadata(folder: Path) -> RecordingFiles:
             f"{path} is no rosbag2 metadata ({type(error).__name__}: {' '.join(str(error).split())}): "
             "remove it, and the files beside it are opened without it."
         ) from error
-    if compression in ("file", "message"):
-        raise MayhemError(f"{folder} is compressed by {compression}: unpack it with `ros2 bag convert` first.")
     if not files:
         raise MayhemError(f"{path} names no files: remove it, and the files beside it are opened without it.")
-    for file in files:
-        if not file.is_file():
-            raise MayhemError(f"{folder} lacks its file {file.name}: copy it there.")
-    return RecordingFiles(files, (), message_count)
+    if mode in ("file", "message") and compression not in ("", "zstd"):
+        raise MayhemError(
+            f"{folder} is compressed by {mode} with {compression}: unpack it with `ros2 bag convert` first."
+        )
+    return RecordingFiles(tuple(_present(file) for file in files), (), message_count)
+
+
+def _present(file: Path) -> Path:
+    """The file, or its archive, or what was unpacked of it: people pack and unpack without changing metadata.yaml."""
+    plain = file.with_suffix("") if file.suffix in ARCHIVES else file
+    for candidate in (file, *(plain.with_name(plain.name + suffix) for suffix in ARCHIVES), plain):
+        if candidate.is_file():
+            return candidate
+    raise MayhemError(f"{file.parent} lacks its file {file.name}: copy it there.")

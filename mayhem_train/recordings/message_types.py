@@ -5,22 +5,30 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from rosbags.convert.converter import is_same_wireformat, migrate_bytes
 from rosbags.interfaces import Nodetype
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
-from mayhem_ros.errors import MayhemError
+from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.recordings.storages.storage import Connection
 
 HEADER = "std_msgs/msg/Header"
 
 
 class MessageTypes:
-    """Deserialises messages and converts those of ROS 1. Pickles without what it has generated."""
+    """Deserialises messages and converts those of ROS 1. Pickles without what it has generated.
 
-    def __init__(self) -> None:
+    Args:
+        distro: the ROS distribution ("humble", "noetic", "ros2_humble") whose definitions stand in where a recording
+            of that ROS generation has none; Jazzy and Noetic without it.
+
+    Raises:
+        UsageError: there is no such distribution.
+    """
+
+    def __init__(self, distro: str | None = None) -> None:
+        self._distro = None if distro is None else _distribution(distro)
         self._typestores: dict[Connection, Typestore] = {}
         self._migrations: dict[str, object] = {}
 
@@ -46,7 +54,9 @@ class MessageTypes:
         """
         if connection.encoding == "cdr":
             return data
-        source, target, name = self._typestore(connection), _ros2_types(), connection.type
+        from rosbags.convert.converter import is_same_wireformat, migrate_bytes  # a slow import that few need
+
+        source, target, name = self._typestore(connection), _types_of(Stores.ROS2_JAZZY), connection.type
         try:
             if name not in target.fielddefs:
                 return bytes(_with_ros2_header(source).ros1_to_cdr(data, name))
@@ -56,6 +66,14 @@ class MessageTypes:
             return bytes(migrated)
         except _DAMAGED as error:
             raise _no_such_message(connection, error) from error
+
+    def knows(self, connection: Connection) -> bool:
+        """Whether there is a definition of the connection's type that can be read."""
+        try:
+            self._typestore(connection)
+        except MayhemError:
+            return False
+        return True
 
     def has_header(self, connection: Connection) -> bool:
         """Whether the type is known and begins with a std_msgs/Header."""
@@ -67,30 +85,41 @@ class MessageTypes:
 
     def _typestore(self, connection: Connection) -> Typestore:
         if connection not in self._typestores:
-            self._typestores[connection] = _typestore(connection)
+            self._typestores[connection] = _typestore(connection, self._distro)
         return self._typestores[connection]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_typestores": {}, "_migrations": {}}
+        return {"_distro": self._distro, "_typestores": {}, "_migrations": {}}
 
 
 _DAMAGED = (SerdeError, ValueError, IndexError, AssertionError)
 
 
 def _no_such_message(connection: Connection, error: Exception) -> MayhemError:
+    remedy = "" if connection.definition else "; the recording has none, so name its ROS distribution with --distro"
     return MayhemError(
         f"A message on {connection.topic} is no {connection.type} ({type(error).__name__}: {error}): "
-        "it is damaged, or was recorded with another definition of the type."
+        f"it is damaged, or was recorded with another definition of the type{remedy}."
     )
 
 
-def _typestore(connection: Connection) -> Typestore:
+def _distribution(name: str) -> Stores:
+    """The definitions of a distribution, named with or without its ROS generation."""
+    known = {store.value: store for store in Stores if store.value.startswith(("ros1_", "ros2_"))}
+    known.update({value.partition("_")[2]: store for value, store in known.items()})
+    store = known.get(name.strip().lower())
+    if store is None:
+        names = ", ".join(value for value in known if not value.startswith(("ros1_", "ros2_")))
+        raise UsageError(f"There are no message definitions of a ROS distribution {name!r}: choose one of {names}.")
+    return store
+
+
+def _typestore(connection: Connection, distro: Stores | None) -> Typestore:
     """The recording's definitions, completed from the distribution's."""
     if connection.encoding not in ("cdr", "ros1"):
         raise MayhemError(
             f"Messages on {connection.topic} are serialised as {connection.encoding!r}: only CDR and ROS 1 can be read."
         )
-    default = _ros1_types() if connection.encoding == "ros1" else _ros2_types()
     typestore = get_typestore(Stores.EMPTY)
     try:
         if connection.definition_format in ("ros2msg", "ros1msg"):
@@ -102,12 +131,16 @@ def _typestore(connection: Connection) -> Typestore:
         raise MayhemError(
             f"The definition of {connection.type} that comes with {connection.topic} cannot be read ({error})."
         ) from error
+    if _is_complete(typestore, connection.type):
+        return typestore
+    default = _default_types(connection.encoding, distro)
     typestore.fielddefs = {**default.fielddefs, **typestore.fielddefs}
     typestore.types = {**default.types, **typestore.types}
     if connection.type not in typestore.fielddefs:
         raise MayhemError(
             f"The type {connection.type} of {connection.topic} is unknown and the recording has no definition of it: "
-            "record it again with a rosbag2 that stores definitions (Iron or newer)."
+            "name with --distro the ROS distribution that has it, or record with one that stores definitions "
+            "(Iron or newer)."
         )
     try:
         typestore.get_msgdef(connection.type)
@@ -116,6 +149,15 @@ def _typestore(connection: Connection) -> Typestore:
             f"The definition of {connection.type} that comes with {connection.topic} lacks that of {error}."
         ) from error
     return typestore
+
+
+def _is_complete(typestore: Typestore, name: str) -> bool:
+    """Whether the type and all its parts are defined, so that no distribution's need to be loaded."""
+    try:
+        typestore.get_msgdef(name)
+    except KeyError:
+        return False
+    return True
 
 
 def _idl_parts(text: str) -> list[str]:
@@ -129,16 +171,19 @@ def _idl_parts(text: str) -> list[str]:
 def _with_ros2_header(source: Typestore) -> Typestore:
     """The same types, but the header without ROS 1's `seq`."""
     typestore = get_typestore(Stores.EMPTY)
-    typestore.fielddefs = {**source.fielddefs, HEADER: _ros2_types().fielddefs[HEADER]}
-    typestore.types = {**source.types, HEADER: _ros2_types().types[HEADER]}
+    typestore.fielddefs = {**source.fielddefs, HEADER: _types_of(Stores.ROS2_JAZZY).fielddefs[HEADER]}
+    typestore.types = {**source.types, HEADER: _types_of(Stores.ROS2_JAZZY).types[HEADER]}
     return typestore
 
 
-@cache
-def _ros2_types() -> Typestore:
-    return get_typestore(Stores.ROS2_JAZZY)
+def _default_types(encoding: str, distro: Stores | None) -> Typestore:
+    """Those of the distribution, unless it is of the other ROS generation."""
+    ros1 = encoding == "ros1"
+    if distro is not None and distro.value.startswith("ros1_") == ros1:
+        return _types_of(distro)
+    return _types_of(Stores.ROS1_NOETIC if ros1 else Stores.ROS2_JAZZY)
 
 
 @cache
-def _ros1_types() -> Typestore:
-    return get_typestore(Stores.ROS1_NOETIC)
+def _types_of(distro: Stores) -> Typestore:
+    return get_typestore(distro)

@@ -33,6 +33,7 @@ _MESSAGE = struct.Struct("<BQHIQQ")  # opcode, length, channel, sequence, log ti
 _CHUNK = struct.Struct("<BQQQQII")  # opcode, length, start time, end time, uncompressed size, its CRC, length of a name
 _INDEX = struct.Struct("<BQHI")  # opcode, length, channel, bytes of the index array
 _INDEX_ENTRY = np.dtype([("log_time_ns", "<u8"), ("offset", "<u8")])
+_PIECE = 2**20
 _MALFORMED = (McapError, ValueError, KeyError, EOFError, struct.error)
 
 Read = Callable[[int, int], bytes]
@@ -73,6 +74,24 @@ class McapStorage:
         length = length if size is None else min(size, length)
         return chunk[start : start + length] if block else self._file.read_exactly(start, length)
 
+    def check(self) -> Iterator[str]:
+        """Compares the checksums of the chunks, of the data and of the summary, where the writer left any."""
+        data_end = 0
+        for opcode, body, length in _walk(self._file.read, len(MAGIC), self._file.size):
+            start = body - _RECORD.size
+            try:
+                if opcode == Opcode.CHUNK:
+                    self._check_chunk(start)
+                elif opcode == Opcode.DATA_END:
+                    data_end = body + length
+                    self._check(0, start, int.from_bytes(self._file.read_exactly(body, 4), "little"), "data")
+                elif opcode == Opcode.FOOTER and data_end:
+                    # The summary's checksum covers the footer's own first fields.
+                    checksum = int.from_bytes(self._file.read_exactly(body + 16, 4), "little")
+                    self._check(data_end, body + 16, checksum, "summary")
+            except MayhemError as error:
+                yield str(error)
+
     def close(self) -> None:
         """Closes the file; reading opens it again."""
         self._chunks.take()
@@ -82,7 +101,7 @@ class McapStorage:
         """The summary, where the file ends as it should and has one that counts its messages."""
         if self._file.read(self._file.size - len(MAGIC), len(MAGIC)) != MAGIC:
             return None
-        with self.path.open("rb") as stream:
+        with self._file.stream() as stream:
             summary = SeekingReader(stream).get_summary()
         return summary if summary is not None and summary.statistics is not None else None
 
@@ -147,6 +166,24 @@ class McapStorage:
         for opcode, body, body_length in _walk(read, start, end):
             if body + body_length <= end:
                 contents.add_record(opcode, read, body, body_length, block)
+
+    def _check_chunk(self, position: int) -> None:
+        _, _, _, _, size, checksum, name_length = _CHUNK.unpack(self._file.read_exactly(position, _CHUNK.size))
+        start = position + _CHUNK.size + name_length
+        if name_length > 64 or self._file.read_exactly(start - name_length, name_length) not in (b"", b"none"):
+            self._decompress(position)
+        else:
+            self._check(start + 8, start + 8 + size, checksum, f"chunk at byte {position}")
+
+    def _check(self, start: int, end: int, checksum: int, name: str) -> None:
+        """Raises MayhemError where there is a checksum and the bytes have another one."""
+        if not checksum:
+            return
+        found = 0
+        for at in range(start, end, _PIECE):
+            found = zlib.crc32(self._file.read_exactly(at, min(_PIECE, end - at)), found)
+        if found != checksum:
+            raise MayhemError(f"The {name} of {self.path} is damaged: its checksum is wrong.")
 
     def _decompress(self, position: int) -> bytes:
         head = self._file.read_exactly(position, _CHUNK.size)

@@ -1,19 +1,21 @@
-"""A file read at any place, without a position that two readers could fight over."""
+"""A file, or what an archive of it holds, read at any place without a position that two readers could fight over."""
 
 from __future__ import annotations
 
 import os
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.recordings.storages.per_process import PerProcess
+from mayhem_train.recordings.zstd import plain_file
 
 _LARGE = 2**24
 
 
 class RandomFile:
-    """Bytes of `path` by offset; opened when first needed, once a process."""
+    """Bytes of `path` by offset; opened, and an archive unpacked, when first needed, once a process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,6 +54,12 @@ class RandomFile:
             )
         return data
 
+    def stream(self) -> BinaryIO:
+        """The file as a stream of its own, at its start."""
+        stream = os.fdopen(os.dup(self._descriptor.get()), "rb")
+        stream.seek(0)
+        return stream
+
     def close(self) -> None:
         """Closes the file; reading opens it again."""
         descriptor = self._descriptor.take()
@@ -64,6 +72,6 @@ class RandomFile:
 
 def _open(path: Path) -> int:
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(plain_file(path), os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise MayhemError(f"Cannot open {path} ({error.strerror}): check the path and its permissions.") from error

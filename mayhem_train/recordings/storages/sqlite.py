@@ -1,19 +1,26 @@
-"""rosbag2's SQLite files (.db3): messages by row id."""
+"""rosbag2's SQLite files (.db3): messages by row id, and of a truncated or damaged file those that are left."""
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Iterator
+from functools import cache, partial
 from pathlib import Path
 from urllib.parse import quote
 
 import apsw
 import numpy as np
+from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.recordings.storages.per_process import PerProcess
 from mayhem_train.recordings.storages.storage import ENTRY, Connection, StorageIndex, normalise_type
+from mayhem_train.recordings.zstd import plain_file
 
 MAGIC = b"SQLite format 3\x00"
+
+_MESSAGES = "SELECT timestamp, 0, topic_id, 0, id FROM messages"
+_LARGEST_ID = 2**63 - 1
+_HEAD = 100  # bytes of the file's header
 
 
 class SqliteStorage:
@@ -26,8 +33,10 @@ class SqliteStorage:
         self._database = PerProcess(partial(_open, path))
 
     def index(self) -> StorageIndex:
-        """From the tables; SQLite skips the pages that hold only payloads."""
+        """From the tables; SQLite skips the pages that hold only payloads, unless the file is damaged."""
         database = self._database.get()
+        is_cut_off = _is_cut_off(plain_file(self.path))
+        problems: tuple[str, ...] = ()
         try:
             definitions = {}
             if list(database.execute("SELECT 1 FROM sqlite_master WHERE name = 'message_definitions'")):
@@ -36,20 +45,33 @@ class SqliteStorage:
                     normalise_type(name): (text, kind) for name, kind, text in database.execute(query) if text
                 }
             topics = list(database.execute("SELECT id, name, type, serialization_format FROM topics ORDER BY id"))
-            rows = database.execute("SELECT timestamp, 0, topic_id, 0, id FROM messages ORDER BY id")
-            entries = np.fromiter(rows, ENTRY)
+            try:
+                if is_cut_off:
+                    raise apsw.CorruptError("it is shorter than it says")
+                entries = np.fromiter(database.execute(f"{_MESSAGES} ORDER BY id"), ENTRY)
+            except apsw.CorruptError as error:
+                entries, lost = _salvaged(database)
+                problems = (
+                    f"{self.path} is cut off or damaged ({error}): {len(entries)} messages could be recovered"
+                    + (f", {lost} others only without their content." if lost else "."),
+                )
             connections = tuple(
                 Connection(topic, normalise_type(name), encoding, *definitions.get(normalise_type(name), ("", "")))
                 for _, topic, name, encoding in topics
             )
         except (apsw.Error, ValueError, TypeError, AttributeError, OverflowError) as error:  # NULL where none may be
+            if not is_cut_off and ("no such table" in str(error) or "no such column" in str(error)):
+                raise MayhemError(
+                    f"{self.path} is an SQLite file but no rosbag2 recording ({error}): name a recorded .db3 file."
+                ) from error
             raise MayhemError(_damaged(self.path, error)) from error
         ids = np.array([row[0] for row in topics], np.int64)
         known = np.isin(entries["connection"], ids)
         orphans = len(entries) - int(known.sum())
         entries = entries[known]
         entries["connection"] = np.searchsorted(ids, entries["connection"])
-        problems = (f"{self.path} holds {orphans} messages of topics it does not name.",) if orphans else ()
+        if orphans:
+            problems = (*problems, f"{self.path} holds {orphans} messages of topics it does not name.")
         return StorageIndex(connections, entries, (), problems)
 
     def read(self, block: int, offset: int, size: int | None = None) -> bytes:
@@ -69,6 +91,15 @@ class SqliteStorage:
             raise MayhemError(_damaged(self.path, error)) from error
         raise MayhemError(f"{self.path} has lost its message {offset}: copy it from its source.")
 
+    def check(self) -> Iterator[str]:
+        """What SQLite finds wrong with its own structure; it has no checksums of the messages."""
+        try:
+            for (finding,) in self._database.get().execute("PRAGMA quick_check(3)"):
+                if finding != "ok":
+                    yield f"{self.path} is damaged: SQLite finds {' '.join(finding.split())}."
+        except apsw.Error as error:
+            yield f"{self.path} is damaged: SQLite cannot check it ({error})."
+
     def close(self) -> None:
         """Closes the file; reading opens it again."""
         database = self._database.take()
@@ -77,17 +108,120 @@ class SqliteStorage:
 
 
 def _open(path: Path) -> apsw.Connection:
-    # Immutable: no locks and no side files, also in a read-only folder. But an unfinished log must be read.
-    mode = "mode=ro" if Path(f"{path}-wal").exists() else "immutable=1"
     try:
-        return apsw.Connection(
-            f"file:{quote(str(path.absolute()))}?{mode}", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        path = plain_file(path)
+        # Immutable: no locks and no side files, also in a read-only folder. But an unfinished log must be read.
+        mode = "mode=ro" if unfinished_log(path) else "immutable=1"
+        database = apsw.Connection(
+            f"file:{quote(str(path.absolute()))}?{mode}",
+            flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
+            vfs=_whole_pages().vfs_name if _is_cut_off(path) else None,
         )
-    except apsw.Error as error:
+        database.execute("PRAGMA writable_schema = ON")  # also opens a file that is shorter than its header says
+        return database
+    except (apsw.Error, OSError) as error:
         raise MayhemError(f"Cannot open {path} ({error}): check the path and its permissions.") from error
 
 
+def unfinished_log(path: Path) -> bool:
+    """Whether messages wait in a log beside the file, where SQLite finds them."""
+    return Path(f"{path}-wal").exists()
+
+
+def _is_cut_off(path: Path) -> bool:
+    """Whether the file is shorter than its header says; old SQLite versions left that size out."""
+    with path.open("rb") as stream:
+        head = stream.read(_HEAD)
+    has_size = head[24:28] == head[92:96]
+    return has_size and _page_size(head) * int.from_bytes(head[28:32], "big") > path.stat().st_size
+
+
+def _page_size(head: bytes) -> int:
+    size = int.from_bytes(head[16:18], "big")
+    return 65536 if size == 1 else size
+
+
+class _WholePages(apsw.VFS):
+    """SQLite's own file access, without the page that a file breaks off in: otherwise zeros would stand for its end."""
+
+    vfs_name = "mayhem-whole-pages"
+
+    def __init__(self) -> None:
+        super().__init__(self.vfs_name, "")
+
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
+        return _WholePagesFile("", name, flags)
+
+
+class _WholePagesFile(apsw.VFSFile):
+    def xFileSize(self) -> int:  # noqa: N802
+        size = super().xFileSize()
+        if size < _HEAD:
+            return size
+        page_size = _page_size(self.xRead(_HEAD, 0))
+        return size // page_size * page_size if page_size else size
+
+
+@cache
+def _whole_pages() -> _WholePages:
+    return _WholePages()
+
+
+def _salvaged(database: apsw.Connection) -> tuple[NDArray[np.void], int]:
+    """The messages that can be read in full, and the number of those whose content is gone."""
+    entries: list[tuple[int, ...]] = []
+    lost = 0
+    for row in _rows_around_damage(database):
+        try:
+            with database.blob_open("main", "messages", "data", row[-1], False) as blob:
+                blob.read()
+        except apsw.Error:
+            lost += 1
+        else:
+            entries.append(row)
+    return np.array(entries, ENTRY), lost
+
+
+def _rows_around_damage(database: apsw.Connection) -> Iterator[tuple[int, ...]]:
+    """The rows of all pages of the table that SQLite still finds, by ascending id."""
+    last = -1  # rosbag2 counts from 1
+    while True:
+        try:
+            for row in database.execute(f"{_MESSAGES} WHERE id > ? ORDER BY id", (last,)):
+                if not all(isinstance(value, int) for value in row) or row[-1] <= last:
+                    break  # no such row was ever written: its page is damaged
+                last = row[-1]
+                yield row
+            else:
+                return
+        except apsw.Error:
+            pass
+        end = _end_of_damage(database, last)
+        if end is None:
+            return
+        last = end
+
+
+def _end_of_damage(database: apsw.Connection, last: int) -> int | None:
+    """The smallest id, about, behind which rows can be read again; None where there is none."""
+
+    def is_readable(start: int) -> bool:
+        try:
+            return bool(list(database.execute(f"{_MESSAGES} WHERE id > ? ORDER BY id LIMIT 1", (start,))))
+        except apsw.Error:
+            return False
+
+    step = 1
+    while not is_readable(last + step):
+        step *= 2
+        if last + step > _LARGEST_ID:
+            return None
+    low, high = last + step // 2, last + step
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_readable(middle) else (middle, high)
+    return high
+
+
 def _damaged(path: Path, error: Exception) -> str:
-    if "no such table" in str(error) or "no such column" in str(error):
-        return f"{path} is an SQLite file but no rosbag2 recording ({error}): name a recorded .db3 file."
-    return f"{path} is cut off or damaged ({error}): copy it from its source, or rescue it with `sqlite3 .recover`."
+    return f"{path} is cut off or damaged ({error}): copy it from its source."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -68,6 +68,9 @@ class Storage(Protocol):
         Raises:
             MayhemError: the bytes there are damaged or gone.
         """
+
+    def check(self) -> Iterator[str]:
+        """Reads the file and gives a sentence for everything that contradicts its own checksums and structure."""
 
     def close(self) -> None:
         """Closes the file; reading opens it again."""

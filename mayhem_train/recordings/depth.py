@@ -1,0 +1,126 @@
+"""Depth images of any driver or recorder with their metres: never scaled, never cut to eight bits."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mayhem_ros.errors import MayhemError
+from mayhem_ros.image_decoding import pixel_view
+
+MILLIMETRES, METRES = 0.001, 1.0
+
+
+@dataclass(frozen=True)
+class DepthImage:
+    """One depth image.
+
+    Attributes:
+        pixels: uint16 or float32 [H, W], the recorded values; they may be read-only. 0 or NaN where nothing was
+            measured.
+        metres_per_unit: metres that one unit of `pixels` stands for: 0.001 for uint16, 1.0 for float32.
+    """
+
+    pixels: NDArray[np.uint16] | NDArray[np.float32]
+    metres_per_unit: float
+
+
+def decode_depth(message: Any) -> DepthImage:
+    """A `sensor_msgs/Image` or `sensor_msgs/CompressedImage` of rosbags or rclpy as depth.
+
+    Raw images are 16UC1 (or mono16, which some drivers write instead) in millimetres or 32FC1 in metres, in either
+    byte order, rows `step` bytes apart (REP 118). Compressed ones are `compressedDepth` (PNG or RVL behind a header of
+    12 bytes; 32FC1 there is quantised by its inverse, and 0 means that nothing was measured) or a plain 16-bit PNG or
+    TIFF.
+
+    Raises:
+        MayhemError: the message is no depth image, or its data do not fit its description.
+    """
+    if hasattr(message, "encoding"):
+        return _decode_raw(message)
+    if hasattr(message, "format"):
+        return _decode_compressed(message)
+    raise MayhemError(f"A message of type {type(message).__name__} is no sensor_msgs/Image or CompressedImage.")
+
+
+def is_depth_message(message: Any) -> bool:
+    """Whether an image says of itself that it is depth."""
+    if hasattr(message, "encoding"):
+        return message.encoding in ("16UC1", "32FC1")
+    return any(name in message.format for name in ("compressedDepth", "16UC1", "32FC1"))
+
+
+_INTEGER, _FLOAT = ("16UC1", "mono16"), ("32FC1",)
+_RAW = {**dict.fromkeys(_INTEGER, np.uint16), **dict.fromkeys(_FLOAT, np.float32)}
+
+# The header that compressed_depth_image_transport writes: the kind of quantisation and its two parameters.
+_HEADER = struct.Struct("<iff")
+_PNG, _TIFF = b"\x89PNG\r\n\x1a\n", (b"II*\x00", b"MM\x00*")
+_PNG_END = b"IEND\xaeB`\x82"
+
+
+def _decode_raw(message: Any) -> DepthImage:
+    dtype = _RAW.get(message.encoding)
+    if dtype is None:
+        raise MayhemError(f"The image's encoding is {message.encoding!r}, which is no depth ({', '.join(_RAW)}).")
+    return _depth_image(np.ascontiguousarray(pixel_view(message, dtype)[..., 0]))
+
+
+def _decode_compressed(message: Any) -> DepthImage:
+    data = bytes(memoryview(message.data))
+    found = f"The compressed image of {len(data)} bytes (format {message.format!r})"
+    if data.startswith((_PNG, *_TIFF)):
+        pixels = _decode_file(data, found)
+        if pixels.dtype == np.uint16 and any(name in message.format for name in _FLOAT):
+            raise MayhemError(f"{found} lacks the header that says how its metres were quantised.")
+        return _depth_image(pixels)
+    # The bytes say what they are; old transports leave "compressedDepth" out of the format.
+    body = data[_HEADER.size :]
+    if body.startswith(_PNG):
+        pixels = _decode_file(body, found)
+    elif "compressedDepth rvl" in message.format:
+        from mayhem_train.recordings.rvl import decode_rvl  # needs numba, which little else does
+
+        pixels = decode_rvl(body)
+    else:
+        start = data[:8].hex(" ") or "nothing"
+        raise MayhemError(f"{found} is no depth, or damaged: it starts with {start}, neither PNG, TIFF nor RVL.")
+    if any(name in message.format for name in _FLOAT):
+        _, a, b = _HEADER.unpack_from(data)
+        return _depth_image(_metres(pixels, a, b))
+    if any(name in message.format for name in _INTEGER):
+        return _depth_image(pixels)
+    raise MayhemError(f"{found} does not say whether it is 16UC1 or 32FC1.")
+
+
+def _decode_file(data: bytes, found: str) -> NDArray[Any]:
+    """A PNG's or TIFF's pixels as they are."""
+    if data.startswith(_PNG) and _PNG_END not in data:
+        raise MayhemError(f"{found} is cut off: its end is missing.")
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise MayhemError(f"{found} cannot be decoded by OpenCV.") from error
+    if pixels is None:
+        raise MayhemError(f"{found} is damaged: OpenCV cannot decode it.")
+    if pixels.ndim != 2 or pixels.dtype not in (np.uint16, np.float32):
+        shape = "x".join(map(str, pixels.shape))
+        raise MayhemError(f"{found} holds {shape} pixels of {pixels.dtype}, which is no depth.")
+    return pixels
+
+
+def _metres(quantised: NDArray[np.uint16], a: float, b: float) -> NDArray[np.float32]:
+    """The transport's own formula in its own precision; 0 stands for no measurement."""
+    with np.errstate(divide="ignore"):
+        metres = np.float32(a) / (quantised.astype(np.float32) - np.float32(b))
+    metres[quantised == 0] = np.nan
+    return metres
+
+
+def _depth_image(pixels: NDArray[Any]) -> DepthImage:
+    return DepthImage(pixels, MILLIMETRES if pixels.dtype == np.uint16 else METRES)
