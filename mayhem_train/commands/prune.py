@@ -1,0 +1,108 @@
+"""`mayhem prune`: one frame of each run of near-duplicates, with an audit of every decision."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.table import Table
+from rich.text import Text
+
+from mayhem_ros.errors import UsageError
+from mayhem_train.commands.recording_arguments import add_distro
+from mayhem_train.console import console
+from mayhem_train.recordings.pruning.exporting import FORMATS
+from mayhem_train.recordings.pruning.kept_frames import AuditRow
+from mayhem_train.recordings.pruning.pruning import prune
+from mayhem_train.recordings.pruning.selection import PruneSettings
+
+EXAMPLE = "mayhem prune drive-1.mcap drive-2.bag --limit 0.7 --out kept.json --export for-cvat"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the verb's arguments."""
+    parser.add_argument("recordings", nargs="+", type=Path, metavar="RECORDING", help=".mcap, .db3, .bag or a folder")
+    parser.add_argument("--out", type=Path, required=True, metavar="KEPT.json", help="the kept frames and the audit")
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=0.7,
+        help="keep a frame when its similarity to the last kept one is below, 0 to 1 (default: 0.7)",
+    )
+    parser.add_argument("--export", type=Path, metavar="DIR", help="also write the kept images to this folder")
+    parser.add_argument("--image-format", choices=FORMATS, default="png", help="of the exported images (default: png)")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="look at every Nth frame only (default: 1)")
+    parser.add_argument(
+        "--start",
+        type=float,
+        default=0.0,
+        metavar="S",
+        help="seconds from the recording's start, included (default: 0)",
+    )
+    parser.add_argument("--stop", type=float, metavar="S", help="seconds from the recording's start, not included")
+    parser.add_argument("--max-frames", type=int, metavar="N", help="leave each recording after N kept frames")
+    parser.add_argument("--topic", metavar="NAME", help="the image topic, where recordings have several")
+    add_distro(parser)
+    parser.add_argument("--workers", type=int, default=1, metavar="N", help="recordings at a time (default: 1)")
+    parser.add_argument("--force", action="store_true", help="replace an existing file, and exported images")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Prunes, says what was kept, and ends with 1 where a recording could not be pruned."""
+    if arguments.workers < 1:
+        raise UsageError(f"--workers {arguments.workers} would do nothing: ask for at least 1.")
+    settings = PruneSettings(
+        limit=arguments.limit,
+        every=arguments.every,
+        start=arguments.start,
+        stop=arguments.stop,
+        max_frames=arguments.max_frames,
+    )
+    pruned = prune(
+        arguments.recordings,
+        arguments.out,
+        settings,
+        topic=arguments.topic,
+        distro=arguments.distro,
+        export=arguments.export,
+        image_format=arguments.image_format,
+        workers=arguments.workers,
+        force=arguments.force,
+    )
+    console.print(_table(pruned.rows))
+    if pruned.was_there:
+        _say(f"{arguments.out} is already there, made from these recordings with these settings")
+    else:
+        resumed = f" ({pruned.resumed} frames decided by a run that was stopped)" if pruned.resumed else ""
+        _say(f"wrote {arguments.out}{resumed}")
+    if arguments.export is not None:
+        there = len(pruned.kept) - pruned.exported
+        _say(f"wrote {pruned.exported} images to {arguments.export}, {there} were already there")
+    for failure in pruned.failures:
+        print(f"mayhem prune: {failure}", file=sys.stderr)
+    return 1 if pruned.failures else 0
+
+
+def _table(rows: Sequence[AuditRow]) -> Table:
+    """Counts by recording: frames kept without a score, other than the first, could not be compared."""
+    table = Table("recording", *("frames", "kept", "%", "not\ncomparable", "not\ndecodable"))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for recording in dict.fromkeys(row.recording for row in rows):
+        own = [row for row in rows if row.recording == recording]
+        kept = sum(row.kept for row in own)
+        table.add_row(
+            Text(recording, overflow="fold"),
+            str(len(own)),
+            str(kept),
+            f"{100 * kept / len(own):.1f}",
+            str(sum(row.kept and row.score is None and row.reference is not None for row in own)),
+            str(sum(row.score is None and not row.kept for row in own)),
+        )
+    return table
+
+
+def _say(line: str) -> None:
+    console.print(line, soft_wrap=True, markup=False, highlight=False)

@@ -1,0 +1,88 @@
+"""Kept frames as image files for annotators."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_train.outputs import whole_file
+from mayhem_train.recordings.frame import Frame
+from mayhem_train.recordings.recording import Recording
+
+FORMATS = ("png", "jpg")
+
+_PNG_HEAD = 33  # the signature and the IHDR chunk
+_ENDS = {"png": b"\0\0\0\0IEND\xaeB`\x82", "jpg": b"\xff\xd9"}
+
+
+def export_frames(
+    recording: Recording, frames: Iterable[Frame], folder: Path, *, image_format: str = "png", force: bool = False
+) -> int:
+    """Writes each frame as `<frame name>`, as .jpg where that is the format, and returns how many it wrote.
+
+    Every image says in a comment which frame it shows. One that is there already, says so and has its end is left.
+
+    Raises:
+        UsageError: an image of that name shows something else, and `force` is not set.
+        MayhemError: a frame cannot be read, or its image not be written.
+    """
+    written = 0
+    for frame in frames:
+        path = folder / Path(frame.name).with_suffix(f".{image_format}")
+        comment = _comment(frame)
+        if not force and path.exists():
+            if not _shows(path, comment, image_format):
+                raise UsageError(
+                    f"{path} exists already and was not exported as that frame: choose another folder or pass --force."
+                )
+            continue
+        data = _encode(recording.read_image(frame.topic, frame.index), image_format, comment)
+        with whole_file(path, force=True) as partial:
+            partial.write_bytes(data)
+        written += 1
+    return written
+
+
+def _comment(frame: Frame) -> bytes:
+    """The frame's identity, of which the name lacks the topic and the times."""
+    return b"mayhem frame " + json.dumps(vars(frame)).encode()
+
+
+def _encode(rgb: NDArray[np.uint8], image_format: str, comment: bytes) -> bytes:
+    """The image file's bytes with the comment in its head."""
+    try:
+        encoded, data = cv2.imencode(f".{image_format}", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    except cv2.error as error:
+        raise MayhemError(
+            f"OpenCV cannot write an image of {rgb.shape[1]}x{rgb.shape[0]} as {image_format}."
+        ) from error
+    assert encoded
+    content = data.tobytes()
+    if image_format == "png":
+        chunk = b"tEXtComment\0" + comment
+        head, part = _PNG_HEAD, struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    else:  # after JFIF's segment, which must come first
+        head = 4 + int.from_bytes(content[4:6], "big")
+        part = b"\xff\xfe" + struct.pack(">H", len(comment) + 2) + comment
+    return content[:head] + part + content[head:]
+
+
+def _shows(path: Path, comment: bytes, image_format: str) -> bool:
+    """Whether a file is an image of that comment that was not cut off."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.read(4096 + len(comment))
+            end = _ENDS[image_format]
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - len(end)))
+            return comment in head and stream.read() == end
+    except OSError as error:
+        raise MayhemError(f"Cannot read {path} ({error.strerror}): choose another folder.") from error

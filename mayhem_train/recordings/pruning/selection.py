@@ -1,0 +1,170 @@
+"""Which frames of one recording are kept: each is compared with the last kept one before it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_train.recordings.frame import frame_name
+from mayhem_train.recordings.pruning.kept_frames import AuditRow
+from mayhem_train.recordings.pruning.similarity import WINDOW, Reference, to_grey
+from mayhem_train.recordings.recording import Recording
+
+_LONGEST_S = 1e9  # thirty years, of which the nanoseconds fit into 64 bits
+
+
+@dataclass(frozen=True)
+class PruneSettings:
+    """What is kept.
+
+    Attributes:
+        limit: a frame is kept when its similarity to the last kept frame is below.
+        every: only every so-manieth frame is looked at, from the first one in the time window on.
+        start, stop: seconds from the recording's first message; frames logged from `start` on and before `stop` are
+            looked at. None: to the end.
+        max_frames: a recording is left after so many kept frames.
+
+    Raises:
+        UsageError: a setting makes no sense.
+    """
+
+    limit: float = 0.7
+    every: int = 1
+    start: float = 0.0
+    stop: float | None = None
+    max_frames: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.limit <= 1:
+            raise UsageError(f"The limit {self.limit} is not between 0 and 1: 0.7 keeps one frame of each scene.")
+        if self.every < 1:
+            raise UsageError(f"Every {self.every} frames is not possible: 1 looks at all of them.")
+        if not 0 <= self.start < math.inf:
+            raise UsageError(f"The start {self.start} is not a number of seconds from 0 on.")
+        if self.stop is not None and not self.start < self.stop < math.inf:
+            raise UsageError(f"The stop {self.stop} is not a number of seconds after the start {self.start}.")
+        if self.max_frames is not None and self.max_frames < 1:
+            raise UsageError(f"At most {self.max_frames} frames would keep nothing: ask for at least 1.")
+
+
+def frame_indices(recording: Recording, topic: str, settings: PruneSettings) -> range:
+    """The indices of the frames that are looked at, were none left out by `max_frames`."""
+    times = recording.log_times_ns(topic)
+
+    def first_at(seconds: float) -> int:
+        return int(np.searchsorted(times, recording.start_ns + round(min(seconds, _LONGEST_S) * 1e9), side="left"))
+
+    stop = len(times) if settings.stop is None else first_at(settings.stop)
+    return range(first_at(settings.start), stop, settings.every)
+
+
+def select_frames(
+    recording: Recording, topic: str, settings: PruneSettings, done: Sequence[AuditRow] = ()
+) -> Iterator[AuditRow]:
+    """Decides about one frame after the other, after those that are `done` already.
+
+    The first frame that can be decoded is kept. So is one that cannot be compared with its reference: of another
+    size, smaller than the window, or any but a black one after a black one. A frame that cannot be decoded is left out
+    and never a reference.
+
+    Raises:
+        MayhemError: the recording's file cannot be read any more.
+    """
+    times = recording.log_times_ns(topic)
+    kept = [row.index for row in done if row.kept]
+    left = math.inf if settings.max_frames is None else settings.max_frames - len(kept)
+    last: _LastKept | None = None
+    for index in frame_indices(recording, topic, settings)[len(done) :]:
+        if left <= 0:
+            return
+        if last is None and kept:
+            last = _LastKept(frame_name(recording.stem, kept[-1]), _read_grey(recording, topic, kept[-1]))
+        name = frame_name(recording.stem, index)
+        compared_with: str | None = None
+        try:
+            image = _read_grey(recording, topic, index)
+        except MayhemError as error:
+            _raise_unless_of_message(error)
+            decision = _Decision(None, False, f"cannot be decoded: {_reason(error)}")
+        else:
+            decision = _decide(last, image, settings.limit)
+            compared_with = None if last is None else last.name
+            if decision.kept:
+                last = _LastKept(name, image)
+                left -= 1
+        yield AuditRow(
+            name=name,
+            recording=recording.stem,
+            topic=topic,
+            index=index,
+            log_time_ns=int(times[index]),
+            stamp_ns=_stamp_ns(recording, topic, index),
+            score=decision.score,
+            reference=compared_with,
+            kept=decision.kept,
+            reason=decision.reason,
+        )
+
+
+class _LastKept:
+    """The last kept frame, which those after it are compared with."""
+
+    def __init__(self, name: str, image: NDArray[np.uint8]) -> None:
+        self.name = name
+        self.shape = image.shape
+        self.reference = None if min(image.shape) < WINDOW else Reference(image)
+
+
+@dataclass(frozen=True)
+class _Decision:
+    score: float | None
+    kept: bool
+    reason: str | None = None
+
+
+def _decide(last: _LastKept | None, image: NDArray[np.uint8], limit: float) -> _Decision:
+    if last is None:
+        return _Decision(None, True, "first frame")
+    if image.shape != last.shape:
+        return _Decision(None, True, f"{_size(image.shape)}, its reference {_size(last.shape)}")
+    if last.reference is None:
+        return _Decision(None, True, f"{_size(image.shape)}, smaller than the window of {WINDOW} pixels")
+    score = last.reference.similarity(image)
+    if math.isinf(score):
+        return _Decision(None, True, "its reference is black")
+    return _Decision(score, score < limit)
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"
+
+
+def _read_grey(recording: Recording, topic: str, index: int) -> NDArray[np.uint8]:
+    return to_grey(recording.read_image(topic, index))
+
+
+def _stamp_ns(recording: Recording, topic: str, index: int) -> int | None:
+    try:
+        return recording.frame(topic, index).stamp_ns
+    except MayhemError as error:
+        _raise_unless_of_message(error)
+        return None
+
+
+def _raise_unless_of_message(error: MayhemError) -> None:
+    """Raises the error where it is the disk's: the same frame may be readable tomorrow."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno is not None:  # bz2 raises one without for damaged data
+            raise error
+        cause = cause.__cause__
+
+
+def _reason(error: MayhemError) -> str:
+    """What is wrong with a message, without the sentence that names it: the row does so already."""
+    return str(error.__cause__ if isinstance(error.__cause__, MayhemError) else error)
