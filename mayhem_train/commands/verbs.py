@@ -10,6 +10,7 @@ from typing import Protocol
 VERBS = {
     "synthesise": "Draw synthetic warehouse drives and write them as recordings with exact labels.",
     "inspect": "Show what a recording holds: topics, types, counts, rates, images.",
+    "ingest": "Extract images, depth, IMU, point clouds and a table that pairs them from recordings.",
     "prune": "Keep one frame of each run of near-duplicates.",
     "import-cvat": "Turn CVAT annotation files into one dataset index.",
     "train": "Train a network on a dataset index and its recordings.",

@@ -1,0 +1,79 @@
+"""Colour images as PNG or JPEG, and depth images as 16-bit PNG or 32-bit float TIFF, exactly as recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from mayhem_ros.errors import MayhemError
+from mayhem_ros.image_decoding import decode_image
+from mayhem_train.recordings.depth import DepthImage, decode_depth
+from mayhem_train.recordings.ingest.extraction import FILE_FIELDS, Extracted
+from mayhem_train.recordings.ingest.png import png_bytes
+from mayhem_train.recordings.ingest.spool import Fields
+
+# OpenCV's compressed float TIFF needs a predictor that few readers know, and thirty times as long.
+_TIFF = [cv2.IMWRITE_TIFF_COMPRESSION, cv2.IMWRITE_TIFF_COMPRESSION_NONE]
+
+
+@dataclass(frozen=True)
+class ColourExtractor:
+    """Colour images in `form` ("png" or "jpg"); a JPEG wanted as JPEG is only checked, and copied byte for byte."""
+
+    form: str
+    jpeg_quality: int
+    fields: Fields = FILE_FIELDS
+
+    def extract(self, message: Any) -> Extracted:
+        """Decodes and encodes; raises MayhemError where the message is no colour image that can be decoded."""
+        image = decode_image(message)
+        height, width = image.shape[:2]
+        if self.form == "jpg" and hasattr(message, "format") and bytes(message.data[:2]) == b"\xff\xd8":
+            return Extracted.file(width, height, message.data.tobytes(), ".jpg")
+        if self.form == "png":
+            return Extracted.file(width, height, png_bytes(image), ".png")
+        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+        quality = [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality]
+        return Extracted.file(width, height, _encoded(bgr, ".jpg", quality), ".jpg")
+
+
+@dataclass(frozen=True)
+class DepthExtractor:
+    """Depth images in `form`: "png" (integers as recorded), "tiff" (metres), or "auto", by what was recorded."""
+
+    form: str
+    fields: Fields = FILE_FIELDS
+
+    def extract(self, message: Any) -> Extracted:
+        """Decodes and encodes; raises MayhemError where it is no depth image, or one that PNG cannot hold."""
+        depth = decode_depth(message)
+        height, width = depth.pixels.shape
+        is_integer = depth.pixels.dtype == np.uint16
+        if self.form == "png" and not is_integer:
+            raise MayhemError("The depth is in float metres, which a 16-bit PNG cannot hold: write it as TIFF.")
+        if is_integer and self.form != "tiff":
+            return Extracted.file(width, height, png_bytes(np.asarray(depth.pixels, np.uint16)), ".png")
+        return Extracted.file(width, height, _encoded(depth_metres(depth), ".tiff", _TIFF), ".tiff")
+
+
+def depth_metres(depth: DepthImage) -> NDArray[np.float32]:
+    """float32 [H, W], each the one nearest to the recorded value in metres; 0 and NaN (no measurement) stay."""
+    if depth.pixels.dtype == np.float32:
+        return np.asarray(depth.pixels, np.float32)
+    return (depth.pixels * np.float64(depth.metres_per_unit)).astype(np.float32)
+
+
+def _encoded(pixels: NDArray[Any], suffix: str, settings: list[int]) -> bytes:
+    height, width = pixels.shape[:2]
+    problem = f"OpenCV cannot write {width}x{height} pixels as {suffix[1:]}."
+    try:
+        is_done, data = cv2.imencode(suffix, pixels, settings)
+    except cv2.error as error:
+        raise MayhemError(problem) from error
+    if not is_done:
+        raise MayhemError(problem)
+    return data.tobytes()

@@ -1,0 +1,83 @@
+"""One recording extracted into its folder, and after any interruption from there on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mayhem_ros.errors import MayhemError
+from mayhem_train.recordings.ingest.claim import claimed, finish, is_finished, recording_key
+from mayhem_train.recordings.ingest.extraction_pass import ExtractionPass, Progress
+from mayhem_train.recordings.ingest.options import IngestOptions
+from mayhem_train.recordings.ingest.results import write_results
+from mayhem_train.recordings.ingest.topics import choose_topics
+from mayhem_train.recordings.locating import recording_stem
+from mayhem_train.recordings.recording import Recording
+
+FORMAT = 1
+"""Of the manifest and the folder's layout."""
+
+
+@dataclass(frozen=True)
+class IngestJob:
+    """One recording to extract into `out`/<its stem>.
+
+    Attributes:
+        force: replaces what an ingest wrote there before.
+        threads: that encode its images, beside the one that reads; they change nothing in the result.
+    """
+
+    path: Path
+    out: Path
+    options: IngestOptions
+    force: bool = False
+    threads: int = 1
+
+    @property
+    def folder(self) -> Path:
+        """Where its result goes."""
+        return self.out / recording_stem(self.path)
+
+
+@dataclass(frozen=True)
+class IngestedRecording:
+    """What came of a job.
+
+    Attributes:
+        folder: where it is.
+        was_finished: nothing had to be done.
+        counts: messages extracted, by kind ("colour", "depth", ...), and the rows of the frame table.
+        remarks: what could not be extracted, or differs from what one expects; a sentence each.
+    """
+
+    folder: str
+    was_finished: bool
+    counts: dict[str, int] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
+
+
+def ingest_recording(job: IngestJob, progress: Progress = lambda _done, _total: None) -> IngestedRecording:
+    """Extracts a recording, or what an interrupted ingest has left of it; a finished one is left as it is.
+
+    Raises:
+        UsageError: the options ask for what the recording has not, or the folder holds something else.
+        MayhemError: the recording cannot be opened, or the folder cannot be written.
+    """
+    folder = job.folder
+    try:
+        key = {"format": FORMAT, "parameters": job.options.to_json(), "recording": recording_key(job.path)}
+        if is_finished(folder, key, force=job.force):
+            return IngestedRecording(str(folder), was_finished=True)
+        with Recording(job.path, distro=job.options.distro) as recording:
+            topics = choose_topics(recording, job.options)
+            with claimed(folder, key, force=job.force) as scratch:
+                with ExtractionPass(recording, folder, scratch, topics) as extraction:
+                    extraction.run(job.threads, progress)
+                    results = write_results(extraction, job.options)
+                finish(folder, {**key, "problems": list(recording.problems), **results.manifest})
+    except OSError as error:
+        raise MayhemError(
+            f"Cannot ingest {job.path} into {folder} ({error.strerror or error}): see to the disk and its "
+            "permissions; the same command goes on where this one stopped."
+        ) from error
+    return IngestedRecording(str(folder), was_finished=False, counts=results.counts, remarks=results.remarks)

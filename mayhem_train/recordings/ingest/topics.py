@@ -1,0 +1,165 @@
+"""Which topics of a recording are extracted, and as what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_train.recordings.ingest.camera_info import CameraInfoExtractor
+from mayhem_train.recordings.ingest.clouds import CloudExtractor
+from mayhem_train.recordings.ingest.extraction import Extractor
+from mayhem_train.recordings.ingest.images import ColourExtractor, DepthExtractor
+from mayhem_train.recordings.ingest.imu import ImuExtractor
+from mayhem_train.recordings.ingest.options import NONE, IngestOptions
+from mayhem_train.recordings.ingest.places import topic_place
+from mayhem_train.recordings.ingest.poses import POSE_TYPES, TRANSFORMS, PoseExtractor, TransformsExtractor
+from mayhem_train.recordings.recording import COMPRESSED_IMAGE, IMAGE, Recording, Topic
+
+COLOUR, DEPTH, CLOUDS, IMU, POSES, TRANSFORM, CAMERA_INFO = (
+    "colour",
+    "depth",
+    "clouds",
+    "imu",
+    "poses",
+    "transforms",
+    "camera_info",
+)
+PARTNERS = {DEPTH: "depth", CLOUDS: "cloud", IMU: "imu", POSES: "pose"}
+"""The kinds that colour frames are paired with, and what their columns begin with."""
+
+FILE_KINDS = (COLOUR, DEPTH, CLOUDS)
+"""The kinds of which every message becomes a file."""
+
+_KINDS = {
+    "sensor_msgs/msg/PointCloud2": CLOUDS,
+    "sensor_msgs/msg/Imu": IMU,
+    "sensor_msgs/msg/CameraInfo": CAMERA_INFO,
+    TRANSFORMS: TRANSFORM,
+    **dict.fromkeys(POSE_TYPES, POSES),
+}
+_DEPTH_ENCODINGS = ("16uc1", "16sc1", "32fc1", "64fc1")
+_DEPTH_FORMATS = ("compresseddepth", *_DEPTH_ENCODINGS)
+_LOOKED_AT = 10  # messages read to find one that says whether its topic holds colour or depth
+
+
+@dataclass(frozen=True)
+class ChosenTopic:
+    """One topic to extract.
+
+    Attributes:
+        kind: "colour", "depth" and so on.
+        form: what its messages or rows are written as; "none" where only its stamps are wanted, for the table.
+        extractor: None where only its stamps are wanted.
+        has_header: whether its messages have a header and so a stamp.
+    """
+
+    topic: Topic
+    kind: str
+    form: str
+    extractor: Extractor | None
+    has_header: bool
+
+    @property
+    def place(self) -> str:
+        """What its files and folders are called."""
+        return topic_place(self.topic.name)
+
+
+def choose_topics(recording: Recording, options: IngestOptions) -> tuple[ChosenTopic, ...]:
+    """The topics that `options` ask for, by name; those without messages are passed over.
+
+    Raises:
+        UsageError: a topic asked for is absent or of a type that cannot be extracted, depth cannot be written in the
+            form asked for, or nothing is left to extract.
+    """
+    for name in options.topics:
+        _require_extractable(recording, recording.topic(name))
+    chosen = []
+    for topic in recording.topics:
+        if not topic.count or (options.topics and topic.name not in options.topics):
+            continue
+        kind = _kind(recording, topic)
+        if kind is None:
+            continue
+        form = getattr(options, POSES if kind == TRANSFORM else kind)
+        if kind == DEPTH and form == "png":
+            _refuse_float_as_png(recording, topic)
+        wanted = form != NONE or (options.table != NONE and kind in (COLOUR, *PARTNERS))
+        if wanted:
+            extractor = None if form == NONE else _extractor(kind, options)
+            chosen.append(ChosenTopic(topic, kind, form, extractor, recording.has_header(topic.name)))
+    if not any(choice.extractor or choice.kind == COLOUR for choice in chosen):
+        listed = ", ".join(f"{topic.name} ({topic.type}, {topic.count} messages)" for topic in recording.topics)
+        raise UsageError(f"{recording.path} has nothing of what is asked for: it has {listed}.")
+    places: dict[str, str] = {}
+    for choice in chosen:
+        if choice.place in places:
+            raise UsageError(
+                f"The topics {places[choice.place]} and {choice.topic.name} of {recording.path} would share the place "
+                f"{choice.place}: choose one of them with --topics."
+            )
+        places[choice.place] = choice.topic.name
+    return tuple(chosen)
+
+
+def _require_extractable(recording: Recording, topic: Topic) -> None:
+    if topic.type in _KINDS or topic in recording.image_topics:
+        return
+    candidates = [t for t in recording.topics if t.type in _KINDS or t in recording.image_topics]
+    listed = ", ".join(f"{t.name} ({t.type})" for t in candidates) or "no topic that can be"
+    raise UsageError(
+        f"{topic.name} of {recording.path} holds {topic.type}, which cannot be extracted: it has {listed}."
+    )
+
+
+def _kind(recording: Recording, topic: Topic) -> str | None:
+    if topic.type not in (IMAGE, COMPRESSED_IMAGE):
+        return _KINDS.get(topic.type)
+    messages = _first_messages(recording, topic)
+    is_depth = any(_is_depth(topic, message) for message in messages) if messages else "depth" in topic.name.lower()
+    return DEPTH if is_depth else COLOUR
+
+
+def _first_messages(recording: Recording, topic: Topic) -> list[Any]:
+    """The first message that can be read, if one of the first few can."""
+    for index in range(min(topic.count, _LOOKED_AT)):
+        try:
+            return [recording.read_message(topic.name, index)]
+        except MayhemError:
+            continue
+    return []
+
+
+def _is_depth(topic: Topic, message: Any) -> bool:
+    """By what the message says; names count only where it leaves that open, since depth cameras have colour too."""
+    if topic.type == IMAGE:
+        encoding = message.encoding.lower()
+        return encoding in _DEPTH_ENCODINGS or (encoding == "mono16" and "depth" in topic.name.lower())
+    is_sixteen_bit_png = bytes(message.data[:4]) == b"\x89PNG" and bytes(message.data[24:25]) == b"\x10"
+    return any(name in message.format.lower() for name in _DEPTH_FORMATS) or (
+        is_sixteen_bit_png and "depth" in topic.name.lower()
+    )
+
+
+def _refuse_float_as_png(recording: Recording, topic: Topic) -> None:
+    for message in _first_messages(recording, topic):
+        encoding = message.encoding if topic.type == IMAGE else message.format
+        if "32fc1" in encoding.lower():
+            raise UsageError(
+                f"The depth on {topic.name} of {recording.path} is {encoding}, float metres that a 16-bit PNG cannot "
+                "hold: pass --depth tiff or auto."
+            )
+
+
+def _extractor(kind: str, options: IngestOptions) -> Extractor:
+    extractors: dict[str, Extractor] = {
+        COLOUR: ColourExtractor(options.colour, options.jpeg_quality),
+        DEPTH: DepthExtractor(options.depth),
+        CLOUDS: CloudExtractor(options.clouds),
+        IMU: ImuExtractor(),
+        POSES: PoseExtractor(),
+        TRANSFORM: TransformsExtractor(),
+        CAMERA_INFO: CameraInfoExtractor(),
+    }
+    return extractors[kind]

@@ -1,0 +1,370 @@
+"""An ingest that is killed, runs out of disk or meets another one goes on where it was, to the very same bytes."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ingest_messages import (
+    COLOUR,
+    DEPTH,
+    IMU,
+    INFO,
+    ODOM,
+    POINTS,
+    all_bytes,
+    imu_message,
+    info_message,
+    odometry_message,
+    xyz_cloud,
+)
+from recordings_writing import START_NS, Written, colour_pixels, image, jpeg, jpeg_bytes, write
+
+from mayhem_train.cli import main
+from mayhem_train.recordings.ingest import claim
+from mayhem_train.recordings.ingest.spool import Names, Spool
+
+MS = 1_000_000
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def messages(frames: int) -> list[Written]:
+    """Every kind, with a broken JPEG, a stamp that goes back, and a calibration that changes."""
+    written: list[Written] = []
+    for k in range(frames):
+        stamp = START_NS + 100 * MS * (k - 3 * (k == 5))
+        log = START_NS + 100 * MS * k + 8 * MS
+        data = jpeg_bytes(colour_pixels(k, 24, 32))
+        written.append(jpeg(f"{COLOUR}/compressed", log, data[:40] if k == 4 else data))
+        written.append(image(COLOUR, log, stamp, colour_pixels(k, 24, 32), "rgb8"))
+        written.append(image(DEPTH, log + MS, stamp + 3 * MS, np.full((24, 32), 900 + k, np.uint16), "16UC1"))
+        written.append(xyz_cloud(POINTS, log + 2 * MS, k))
+        written.append(info_message(INFO, log, 50.0 + (k > frames // 2)))
+        written.append(odometry_message(ODOM, log, stamp, float(k)))
+        written += [imu_message(IMU, log + j * MS, stamp + 10 * j * MS, (k, j, 1), (j, k, 9.8)) for j in range(5)]
+    return written
+
+
+@pytest.fixture(scope="module")
+def drives(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("drives")
+    return [write(folder, "drive-0", "mcap", messages(120)), write(folder, "drive-1", "bag-lz4", messages(90))]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(drives: list[Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    assert main(["ingest", *map(str, drives), "--out", str(out), "--workers", "1"]) == 0
+    return all_bytes(out)
+
+
+def command(drives: Sequence[Path], out: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "mayhem_train.cli", "ingest", *map(str, drives), "--out", str(out), *arguments]
+
+
+def test_killed_at_twenty_random_moments_it_ends_with_the_same_bytes(
+    drives: list[Path], undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Moments are drawn over the files there are to write, so that they spread over the whole run on any machine."""
+    out = tmp_path / "out"
+    generator = random.Random(11)
+    killed = 0
+    for attempt, target in enumerate(sorted(generator.randrange(len(undisturbed) + 1) for _ in range(20))):
+        process = subprocess.Popen(
+            command(drives, out, "--workers", str(1 + attempt % 2)), cwd=ROOT, stdout=subprocess.DEVNULL
+        )
+        while sum(1 for _ in out.rglob("*")) < target and process.poll() is None:
+            time.sleep(0.001)
+        time.sleep(generator.uniform(0, 0.02))
+        killed += process.poll() is None
+        process.kill()
+        process.wait()
+        assert_whole(out, undisturbed)
+    assert killed == 20
+    assert all_bytes(out) != undisturbed
+    subprocess.run(command(drives, out, "--workers", "2"), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    assert all_bytes(out) == undisturbed
+
+
+def assert_whole(out: Path, undisturbed: dict[str, bytes]) -> None:
+    """Every file that is there is one of the undisturbed run's, to its last byte."""
+    for path in out.rglob("*"):
+        if path.is_file() and ".ingest" not in path.parts:
+            assert path.read_bytes() == undisturbed[str(path.relative_to(out))]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_ctrl_c_says_so_in_one_line_and_harms_nothing(
+    drives: list[Path], undisturbed: dict[str, bytes], tmp_path: Path, workers: str
+) -> None:
+    process = subprocess.Popen(
+        command(drives, tmp_path, "--workers", workers),
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # Where the tests run in the background, the signal may be ignored from the start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    while process.poll() is None and sum(1 for _ in tmp_path.rglob("*.png")) < 10:
+        time.sleep(0.001)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does it
+    _, errors = process.communicate()
+    assert errors == "mayhem ingest: interrupted\n"
+    assert process.returncode == 130
+    assert main(["ingest", *map(str, drives), "--out", str(tmp_path)]) == 0
+    assert all_bytes(tmp_path) == undisturbed
+
+
+def test_the_number_of_workers_changes_nothing(
+    drives: list[Path], undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    for workers in ("2", "5"):
+        assert main(["ingest", *map(str, drives), "--out", str(tmp_path / workers), "--workers", workers]) == 0
+        assert all_bytes(tmp_path / workers) == undisturbed
+
+
+def test_what_is_finished_is_skipped_and_stays_as_it_is(
+    drives: list[Path], undisturbed: dict[str, bytes], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["ingest", *map(str, drives), "--out", str(tmp_path), "--workers", "1"]
+    assert main(arguments) == 0
+    times = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == f"{tmp_path}/drive-0: finished before\n{tmp_path}/drive-1: finished before\n"
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == times
+    lost = next(tmp_path.rglob("*.png"))
+    lost.unlink()
+    assert main([*arguments, "--force"]) == 0
+    assert all_bytes(tmp_path) == undisturbed
+
+
+def test_finished_with_other_options_it_is_refused_unless_forced(
+    drives: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["ingest", str(drives[0]), "--out", str(tmp_path)]
+    assert main([*arguments, "--colour", "jpg"]) == 0
+    before = all_bytes(tmp_path)
+    assert main([*arguments, "--topics", COLOUR]) == 2
+    assert "holds the finished ingest with other options (colour jpg, now png): pass --force" in capsys.readouterr().err
+    assert all_bytes(tmp_path) == before
+    assert main([*arguments, "--topics", COLOUR, "--force"]) == 0
+    names = {name.rpartition(".")[2] for name in all_bytes(tmp_path)}
+    assert names == {"png", "csv", "json"}  # nothing of the first one is left
+
+
+def test_a_recording_that_changed_is_refused_unless_forced(
+    drives: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bag = Path(shutil.copy(drives[1], tmp_path / "drive.bag"))
+    arguments = ["ingest", str(bag), "--out", str(tmp_path / "out")]
+    assert main(arguments) == 0
+    os.utime(bag, ns=(0, 123))
+    assert main(arguments) == 2
+    assert f"{tmp_path}/out/drive holds the finished ingest of drive.bag as it was before" in capsys.readouterr().err
+    assert main([*arguments, "--force"]) == 0
+
+
+@pytest.mark.parametrize("force", [[], ["--force"]])
+def test_a_folder_that_no_ingest_wrote_is_never_touched(
+    drives: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], force: list[str]
+) -> None:
+    (tmp_path / "drive-0").mkdir()
+    (tmp_path / "drive-0" / "thesis.txt").write_text("years of work")
+    assert main(["ingest", str(drives[0]), "--out", str(tmp_path), *force]) == 2
+    assert "holds files that no ingest wrote" in capsys.readouterr().err
+    assert all_bytes(tmp_path) == {"drive-0/thesis.txt": b"years of work"}
+    (tmp_path / "drive-1").write_text("a file")
+    assert main(["ingest", str(drives[1]), "--out", str(tmp_path), *force]) == 2
+    assert f"{tmp_path}/drive-1 is a file" in capsys.readouterr().err
+
+
+def test_a_manifest_that_is_none_is_named(
+    drives: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "drive-0").mkdir()
+    for text in ("{", "[]", '{"parameters": 3}'):
+        (tmp_path / "drive-0" / "ingest.json").write_text(text)
+        assert main(["ingest", str(drives[0]), "--out", str(tmp_path), "--force"]) == 1
+        assert f"{tmp_path}/drive-0/ingest.json is no manifest of an ingest" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("limit", "at_least"), [(4096, 20), (1500, 0)], ids=["rows", "an image"])
+def test_a_full_disk_is_said_in_one_sentence_and_harms_nothing(
+    drives: list[Path],
+    undisturbed: dict[str, bytes],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    limit: int,
+    at_least: int,
+) -> None:
+    """No file may grow beyond a limit, so that either the rows or an image are the first to fail, in the middle."""
+    out = tmp_path / "out"
+    result = subprocess.run(
+        command(drives[:1], out),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"mayhem ingest: Cannot ingest {drives[0]} into {out / 'drive-0'} (File too large)")
+    assert result.stderr.count("\n") == 1
+    assert not (out / "drive-0" / "ingest.json").exists()
+    assert_whole(out, undisturbed)
+    assert sum(1 for path in out.rglob("*") if path.suffix in (".png", ".pcd")) >= at_least
+
+    # Begun like this it goes on only with the same options, and with others from the start.
+    other = [str(drives[0]), "--depth", "tiff", "--topics", DEPTH]
+    assert main(["ingest", *other, "--out", str(out)]) == 2
+    assert "holds the begun ingest with other options (depth auto, now tiff)" in capsys.readouterr().err
+    shutil.copytree(out, tmp_path / "forced")
+    assert main(["ingest", *other, "--out", str(tmp_path / "forced"), "--force"]) == 0
+    assert main(["ingest", *other, "--out", str(tmp_path / "fresh")]) == 0
+    assert all_bytes(tmp_path / "forced") == all_bytes(tmp_path / "fresh")
+    assert main(["ingest", str(drives[0]), "--out", str(out)]) == 0
+    assert all_bytes(out) == {name: data for name, data in undisturbed.items() if name.startswith("drive-0/")}
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_where_nothing_can_be_written_one_sentence_says_so(
+    drives: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str], workers: str
+) -> None:
+    """Below a file, and in /proc: places where even root cannot write."""
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file" / "out", Path("/proc/out")):
+        assert main(["ingest", *map(str, drives), "--out", str(out), "--workers", workers]) == 1
+        errors = capfd.readouterr().err.splitlines()
+        assert len(errors) == 2
+        for line, drive in zip(errors, drives, strict=True):
+            assert line.startswith(f"mayhem ingest: Cannot ingest {drive} into {out}")
+
+
+def test_two_ingests_never_work_on_one_folder(
+    drives: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claim, "_PATIENCE", 0.2)
+    scratch = tmp_path / "drive-0" / ".ingest"
+    scratch.mkdir(parents=True)
+    with (scratch / "lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["ingest", str(drives[0]), "--out", str(tmp_path)]) == 1
+        assert f"Another process ingests into {tmp_path}/drive-0" in capsys.readouterr().err
+    assert main(["ingest", str(drives[0]), "--out", str(tmp_path)]) == 0
+
+
+def test_workers_end_with_the_process_that_started_them(drives: list[Path], tmp_path: Path) -> None:
+    process = subprocess.Popen(command(drives, tmp_path, "--workers", "2"), cwd=ROOT, stdout=subprocess.DEVNULL)
+    while process.poll() is None and not any(tmp_path.rglob("*.png")):
+        time.sleep(0.001)
+    workers = children(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(workers) == 2
+    deadline = time.monotonic() + 10
+    while any(is_running(worker) for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(is_running(worker) for worker in workers)
+    assert not all((tmp_path / drive.stem / "ingest.json").exists() for drive in drives)
+
+
+def children(process: int) -> list[int]:
+    found: list[int] = []
+    for thread in Path(f"/proc/{process}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            found += map(int, (thread / "children").read_text().split())
+    return found
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_worker_that_dies_costs_only_its_recording(drives: list[Path], tmp_path: Path) -> None:
+    """Killed from outside, as by a system that is out of memory."""
+    process = subprocess.Popen(
+        command(drives, tmp_path, "--workers", "2"), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    victim, folder = None, tmp_path / "drive-0"
+    while victim is None and process.poll() is None:
+        for child in children(process.pid):
+            if (folder / "colour").exists() and has_open(child, folder / ".ingest" / "lock"):
+                victim = child
+                os.kill(child, signal.SIGKILL)
+    output, errors = process.communicate()
+    assert victim is not None
+    assert process.returncode == 1
+    assert f"The process that ingested {drives[0]} ended with code -9" in errors
+    assert "drive-1: " in output
+    assert (tmp_path / "drive-1" / "ingest.json").exists()
+
+
+def has_open(process: int, path: Path) -> bool:
+    try:
+        return any(link.resolve() == path for link in Path(f"/proc/{process}/fd").iterdir())
+    except (FileNotFoundError, PermissionError):
+        return False
+
+
+def test_rows_survive_a_cut_at_any_byte(tmp_path: Path) -> None:
+    """Whatever part of the last rows reached the disk: the messages before the last whole one are kept."""
+    names = Names(tmp_path / "names")
+    spool = Spool(tmp_path / "whole", [("label", "<i4")], names)
+    for index in range(4):
+        spool.append([(index, 10 * index, 20 * index, True, "frame", f"{index}-{part}") for part in range(2)])
+    names.close()
+    spool.close()
+    data, size = (tmp_path / "whole").read_bytes(), spool.dtype.itemsize
+    for cut in range(len(data) + 1):
+        (tmp_path / "cut").write_bytes(data[:cut])
+        opened = Names(tmp_path / "names")
+        again = Spool(tmp_path / "cut", [("label", "<i4")], opened)
+        whole = cut // size
+        assert again.next_index == max((whole - 1) // 2, 0)
+        assert len(again) == 2 * again.next_index
+        assert again.take(np.arange(len(again))).tobytes() == data[: len(again) * size]
+        assert [opened[number] for number in again.column("label").tolist()] == [
+            f"{index}-{part}" for index in range(again.next_index) for part in range(2)
+        ]
+        again.close()
+        opened.close()
+
+
+def test_names_survive_a_cut_at_any_byte(tmp_path: Path) -> None:
+    path = tmp_path / "names"
+    names = Names(path)
+    assert [names.number(name) for name in ("base", "líne\nbreak", "base", "")] == [0, 1, 0, 2]
+    names.close()
+    data = path.read_bytes()
+    for cut in range(len(data) + 1):
+        path.write_bytes(data[:cut])
+        opened = Names(path)
+        known = data[:cut].count(b"\n")
+        assert opened.number("new") == known
+        assert [opened[k] for k in range(known)] == ["base", "líne\nbreak", ""][:known]
+        opened.close()
+
+
+def test_nothing_in_the_results_depends_on_when_or_where_they_were_written(
+    undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    manifest = json.loads(undisturbed["drive-0/ingest.json"])
+    assert str(tmp_path.parent) not in json.dumps({k: v for k, v in manifest.items() if k != "topics"})
+    assert sorted(manifest) == ["format", "merged_imu", "parameters", "problems", "recording", "table", "topics"]
