@@ -73,3 +73,39 @@ def write_cvat(path: Path, *images: str, labels: Sequence[str] = ()) -> Path:
         f"<meta><task><labels>{declared}</labels></task></meta>{''.join(images)}</annotations>"
     )
     return path
+
+
+def tracked_box(
+    frame: int, x1: float, y1: float, x2: float, y2: float, *, keyframe: int = 1, outside: int = 0, more: str = ""
+) -> str:
+    """A `<box>` of a track."""
+    return (
+        f'<box frame="{frame}" keyframe="{keyframe}" outside="{outside}" occluded="0" '
+        f'xtl="{x1}" ytl="{y1}" xbr="{x2}" ybr="{y2}" z_order="0" {more}></box>'
+    )
+
+
+def track_element(label: str, *shapes: str, more: str = "") -> str:
+    """A `<track>` of these shapes."""
+    return f'<track id="0" label="{label}" source="manual" {more}>{"".join(shapes)}</track>'
+
+
+def write_cvat_video(
+    path: Path,
+    *tracks: str,
+    source: str = "drive-a.mp4",
+    start: int = 0,
+    stop: int = 9,
+    frame_filter: str = "",
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+) -> Path:
+    """Writes the "CVAT for video 1.1" file of one task."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        '<?xml version="1.0" encoding="utf-8"?><annotations><version>1.1</version><meta><task><name>a task</name>'
+        f"<mode>interpolation</mode><start_frame>{start}</start_frame><stop_frame>{stop}</stop_frame>"
+        f"<frame_filter>{frame_filter}</frame_filter><original_size><width>{size[0]}</width>"
+        f"<height>{size[1]}</height></original_size><source>{source}</source></task></meta>"
+        f"{''.join(tracks)}</annotations>"
+    )
+    return path

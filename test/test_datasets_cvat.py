@@ -1,8 +1,10 @@
-"""A CVAT file is read as it was drawn, or refused in one sentence that names it."""
+"""A CVAT file of images is read as it was drawn, or refused in one sentence that names it."""
 
 from __future__ import annotations
 
+import math
 import os
+import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -67,6 +69,106 @@ def test_a_rotated_box_becomes_its_upright_hull(tmp_path: Path) -> None:
     assert shape.box == pytest.approx((15, 5, 25, 25))
 
 
+def test_a_rotation_of_nothing_leaves_a_box_exactly_where_it_is(tmp_path: Path) -> None:
+    (shape,) = (
+        read_cvat(with_shape(tmp_path, box_element("car", 0.1, 0.2, 0.7, 0.3, 'rotation="0.00"'))).images[0].shapes
+    )
+    assert shape == BoxShape("car", (0.1, 0.2, 0.7, 0.3))
+
+
+@pytest.mark.parametrize("rotation", [0, 30, 90, 200.5])
+def test_an_ellipse_is_an_area_with_exactly_its_hull(tmp_path: Path, rotation: float) -> None:
+    path = with_shape(
+        tmp_path, f'<ellipse label="oil" cx="30" cy="20" rx="16" ry="8" rotation="{rotation}" z_order="4"/>'
+    )
+    (shape,) = read_cvat(path).images[0].shapes
+    assert isinstance(shape, PolygonShape)
+    assert shape.z_order == 4
+    angle = math.radians(rotation)
+    reach = math.hypot(16 * math.cos(angle), 8 * math.sin(angle)), math.hypot(16 * math.sin(angle), 8 * math.cos(angle))
+    np.testing.assert_allclose(shape.points.max(0), np.array((30, 20)) + reach)
+    np.testing.assert_allclose(shape.points.min(0), np.array((30, 20)) - reach)
+    x, y = shape.points.T
+    area = abs(np.sum(x * np.roll(y, -1) - y * np.roll(x, -1))) / 2
+    assert area == pytest.approx(math.pi * 16 * 8, rel=0.005)
+
+
+def test_shapes_say_who_drew_them_whether_something_is_before_them_and_their_attributes(tmp_path: Path) -> None:
+    said = '<attribute name="colour">red &amp; blue</attribute><attribute name="empty"></attribute>'
+    shapes = [
+        f'<box label="car" source="auto" occluded="1" xtl="0" ytl="0" xbr="3" ybr="4">{said}</box>',
+        f'<polygon label="road" source="auto" occluded="1" points="0,0;3,0;3,3">{said}</polygon>',
+        f'<mask label="road" source="auto" occluded="1" rle="0, 4" left="0" top="0" width="2" height="2">{said}</mask>',
+        f'<cuboid label="crate" source="auto" occluded="1">{said}</cuboid>',
+        box_element("car", 0, 0, 3, 4),
+    ]
+    *found, plain = read_cvat(with_shape(tmp_path, "".join(shapes))).images[0].shapes
+    assert len(found) == 4
+    for shape in found:
+        assert (shape.occluded, shape.source) == (True, "auto")
+        assert shape.attributes == (("colour", "red & blue"), ("empty", ""))
+    assert (plain.occluded, plain.source, plain.attributes) == (False, "", ())
+
+
+@pytest.mark.parametrize("head", ["task", "job", "project"])
+def test_labels_of_tasks_jobs_and_projects_are_read(tmp_path: Path, head: str) -> None:
+    path = write_cvat(tmp_path / "a.xml", image_element("drive-000000.png", BOX), labels=["road", "car"])
+    path.write_text(path.read_text().replace("task>", f"{head}>"))
+    assert read_cvat(path).labels == ("road", "car")
+
+
+def test_folders_before_an_images_name_do_not_matter(tmp_path: Path) -> None:
+    path = write_cvat(tmp_path / "a.xml", image_element("drive/camera/drive-000003.png", BOX))
+    assert read_cvat(path).images[0].name == "drive-000003.png"
+
+
+def archive(path: Path, **members: bytes) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as written:
+        for name, content in members.items():
+            written.writestr(name.replace("__", "/").replace("_xml", ".xml"), content)
+    return path
+
+
+def test_the_archive_cvat_exports_is_read_without_unpacking_it(tmp_path: Path) -> None:
+    content = write_cvat(tmp_path / "a.xml", image_element("drive-000003.png", BOX)).read_bytes()
+    path = archive(tmp_path / "a.zip", images__other_xml=b"no annotations", annotations_xml=content)
+    before = sorted(tmp_path.iterdir())
+    assert read_cvat(path).images[0].shapes == (BoxShape("car", (1, 2, 3, 4)),)
+    only = archive(tmp_path / "b.zip", **{".._______evil_xml": content})  # the only one, whatever it is called
+    assert read_cvat(only).images[0].name == "drive-000003.png"
+    assert sorted(tmp_path.iterdir()) == [*before, only]
+
+
+def test_archives_that_cannot_be_read_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = write_cvat(tmp_path / "a.xml", image_element("drive-000003.png", BOX)).read_bytes()
+    assert "no XML files" in refusal(archive(tmp_path / "none.zip", images__a=b""))
+    assert "2 XML files" in refusal(archive(tmp_path / "two.zip", one_xml=content, two_xml=content))
+    assert "not CVAT's" in refusal(archive(tmp_path / "other.zip", annotations_xml=b"<annotation/>"))
+    whole = archive(tmp_path / "whole.zip", annotations_xml=content).read_bytes()
+    (cut := tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    assert "damaged zip archive" in refusal(cut)
+    start = whole.index(b"annotations.xml") + len("annotations.xml")
+    (flipped := tmp_path / "flipped.zip").write_bytes(whole[:start] + bytes(20) + whole[start + 20 :])
+    assert "damaged zip archive" in refusal(flipped)
+    encrypted = bytearray(whole)
+    encrypted[6] |= 1
+    encrypted[whole.rindex(b"PK\x01\x02") + 8] |= 1
+    (locked := tmp_path / "locked.zip").write_bytes(encrypted)
+    assert "encrypted" in refusal(locked)
+    monkeypatch.setattr("mayhem_train.datasets.cvat.documents._LARGEST_MEMBER", 10_000)
+    bomb = archive(tmp_path / "bomb.zip", annotations_xml=b"<annotations>" + b" " * 10_000_000)
+    assert bomb.stat().st_size < 20_000
+    assert "larger than" in refusal(bomb)
+
+
+def test_elements_nested_without_end_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.xml"
+    path.write_text(
+        f"<annotations>{'<a>' * 100_000}{'</a>' * 100_000}{image_element('drive-000000.png', BOX)}</annotations>"
+    )
+    assert "nests elements deeper" in refusal(path)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert "No such file" in refusal(tmp_path / "absent.xml")
 
@@ -82,11 +184,11 @@ def test_a_folder_is_named(tmp_path: Path) -> None:
         (b"", "is empty"),
         (b"<annotations><version>1.1</version><image", "cut short"),
         (b"just text", "not XML"),
-        (b"PK\x03\x04 and so on", "zip archive"),
+        (b"PK\x03\x04 and so on", "damaged zip archive"),
         (b"<annotation><folder>VOC</folder></annotation>", "not CVAT's"),
         (b"<annotations><version>2.0</version></annotations>", "not CVAT's"),
         (b"<annotations><version>1.1</version></annotations>", "lists no <image>"),
-        (b'<annotations><version>1.1</version><track id="0" label="car"/></annotations>', "video tracks"),
+        (b'<annotations><version>1.1</version><track id="0" label="car"/></annotations>', "how large the frames"),
         (b'<?xml version="1.0" encoding="no-such"?><annotations/>', "not XML"),
     ],
 )
@@ -111,10 +213,29 @@ def test_entities_and_document_types_are_refused(tmp_path: Path, declaration: st
 
 
 @pytest.mark.parametrize(
-    "name", ["../x-000001.png", "/etc/x-000001.png", "a/x-000001.png", "..\\x-000001.png", "x.png", ""]
+    "name",
+    [
+        "../x-000001.png",
+        "../../etc/passwd-000001.png",
+        "a/../x-000001.png",
+        "/etc/x-000001.png",
+        "a//x-000001.png",
+        "..\\x-000001.png",
+        "a\\x-000001.png",
+        "a\\b/x-000001.png",
+        "a/",
+        ".x-000001.png",
+        "x.png",
+        "",
+    ],
 )
 def test_image_names_that_are_no_frame_names_are_refused(tmp_path: Path, name: str) -> None:
     assert repr(name) in refusal(write_cvat(tmp_path / "a.xml", image_element(name, BOX)))
+
+
+def test_a_nul_in_a_name_is_refused(tmp_path: Path) -> None:
+    for nul in ("\0", "&#0;"):
+        assert "not XML" in refusal(write_cvat(tmp_path / "a.xml", image_element(f"x{nul}-000001.png", BOX)))
 
 
 @pytest.mark.parametrize("size", [(0, 48), (-64, 48)])
@@ -150,6 +271,9 @@ def test_impossible_image_sizes_are_refused(tmp_path: Path, size: tuple[int, int
         ('<mask label="road" rle="6" left="62" top="0" width="3" height="2"/>', "leaves the image"),
         ('<mask label="road" rle="6" left="0" top="-1" width="3" height="2"/>', "leaves the image"),
         ('<mask label="road" rle="6" left="0" top="0" width="3"/>', "height=None"),
+        ('<ellipse label="oil" cx="9" cy="9" rx="0" ry="4"/>', "radii of 0 and 4"),
+        ('<ellipse label="oil" cx="9" cy="nan" rx="3" ry="4"/>', "cy='nan'"),
+        ('<ellipse label="oil" cx="9" cy="9" rx="3e9" ry="4"/>', "far outside"),
     ],
 )
 def test_shapes_that_cannot_be_are_refused(tmp_path: Path, shape: str, reason: str) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +24,21 @@ from datasets_drives import (
     write_drive,
 )
 from pycocotools.coco import COCO
+from recordings_writing import image as image_message
+from recordings_writing import jpeg, jpeg_bytes
+from recordings_writing import write as write_recording
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.cli import main
 from mayhem_train.datasets.classes import ClassMap
+from mayhem_train.datasets.cvat.exporting import export_cvat
 from mayhem_train.datasets.cvat.reading import read_cvat
 from mayhem_train.datasets.importing import ImportCounts, ImportedDataset, import_annotations
 from mayhem_train.datasets.index import BoxLabel, Category, DatasetIndex
 
 DATA = Path(os.environ.get("MAYHEM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 CAR = box_element("car", 1, 2, 30, 40)
+SIZES = (64, 48), (128, 96), (64, 48)
 ROAD = polygon_element("road", "0,24;64,24;64,48;0,48")
 
 
@@ -219,6 +225,17 @@ def test_a_frame_listed_twice_is_refused(tmp_path: Path, recordings: Path) -> No
     assert "again" in refusal(tmp_path, recordings, *images)
 
 
+def test_of_a_frame_listed_twice_the_labelled_one_counts(tmp_path: Path, recordings: Path) -> None:
+    empty, labelled = image_element("drive-a-000002.png"), image_element("drive-a-000002.png", CAR)
+    other = image_element("drive-a-000003.png")
+    for order in ((empty, labelled, other, other), (other, labelled, other, empty)):
+        result = imported(tmp_path, recordings, *order)
+        assert [(image.index, len(image.boxes)) for image in result.index.images] == [(2, 1)]
+        assert result.counts.unlabelled == 1
+        with pytest.raises(MayhemError, match="again"):
+            imported(tmp_path, recordings, *order, empty_means_empty=True)
+
+
 def test_a_topic_that_is_not_there_is_wrong_usage(tmp_path: Path, recordings: Path) -> None:
     with pytest.raises(UsageError, match="/nowhere"):
         imported(tmp_path, recordings, image_element("drive-a-000002.png", CAR), topic="/nowhere")
@@ -341,3 +358,162 @@ def test_force_never_replaces_the_labels_that_are_to_be_read(
     assert main(["import-cvat", *arguments]) == 2
     assert "which would be deleted" in capsys.readouterr().err
     assert labels.read_text() == "<annotations/>"
+
+
+def test_images_of_which_every_shape_is_ignored_were_looked_at(tmp_path: Path, recordings: Path) -> None:
+    classes = ClassMap(("car",), (), ignore=frozenset({"sky"}))
+    images = [
+        image_element("drive-a-000000.png", CAR),
+        image_element("drive-a-000001.png", box_element("sky", 1, 1, 9, 9)),
+        image_element("drive-a-000002.png", '<tag label="rain"/>'),
+    ]
+    result = imported(tmp_path, recordings, *images, classes=classes)
+    assert [(image.index, len(image.boxes)) for image in result.index.images] == [(0, 1), (1, 0)]
+    assert result.counts.unlabelled == 1
+
+
+def test_a_distribution_is_passed_on_to_the_recordings(
+    tmp_path: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_two_drives(tmp_path)
+    assert command(tmp_path, recordings, "--distro", "atlantis") == 2
+    assert "atlantis" in capsys.readouterr().err
+    assert command(tmp_path, recordings, "--distro", "humble") == 0
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def file_names(tmp_path: Path, recordings: Path, images: Path) -> list[str | None]:
+    names = [image_element(f"drive-a-{index:06d}.png", CAR) for index in range(3)]
+    return [image.file_name for image in imported(tmp_path, recordings, *names, images=images).index.images]
+
+
+def test_extracted_images_are_found_by_the_names_of_their_frames(tmp_path: Path, recordings: Path) -> None:
+    others = "notes.txt", "drive-b-000000.png", "drive-a-000009.png", ".partial/drive-a-000002.png"
+    images = touch(tmp_path / "images", "drive-a-000000.png", "deep/er/drive-a-000001.jpg", *others)
+    assert file_names(tmp_path, recordings, images) == ["drive-a-000000.png", "deep/er/drive-a-000001.jpg", None]
+
+
+def test_of_ingested_images_those_of_the_labelled_topic_count(tmp_path: Path, recordings: Path) -> None:
+    images = touch(
+        tmp_path / "images",
+        "drive-a/colour/camera-image/drive-a-000000.png",
+        "drive-a/colour/rear-image/drive-a-000000.png",
+        "drive-a/depth/camera-depth/drive-a-000000.png",
+        "drive-a/depth/camera-depth/drive-a-000001.png",
+    )
+    expected = ["drive-a/colour/camera-image/drive-a-000000.png", None, None]
+    assert file_names(tmp_path, recordings, images) == expected
+
+
+def test_two_extracted_images_of_one_frame_are_refused(tmp_path: Path, recordings: Path) -> None:
+    images = touch(tmp_path / "images", "a/drive-a-000001.png", "b/drive-a-000001.jpg")
+    with pytest.raises(MayhemError, match=r"a/drive-a-000001.png and .*b/drive-a-000001.jpg are both"):
+        file_names(tmp_path, recordings, images)
+    with pytest.raises(MayhemError, match="no folder"):
+        file_names(tmp_path, recordings, tmp_path / "nowhere")
+
+
+def test_the_command_says_how_many_images_were_not_extracted(
+    tmp_path: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_two_drives(tmp_path)
+    images = touch(tmp_path / "images", *(f"drive-a-00000{index}.png" for index in range(5)))
+    assert command(tmp_path, recordings, "--images", str(images)) == 0
+    assert "2 images are not in" in capsys.readouterr().out
+    written = json.loads((tmp_path / "index.json").read_text())["images"]
+    assert [image.get("file_name") for image in written][:6] == [f"drive-a-00000{i}.png" for i in range(5)] + [None]
+
+
+def test_two_recordings_of_one_stem_are_refused(tmp_path: Path) -> None:
+    for folder in ("monday", "tuesday"):
+        write_drive(tmp_path / "recordings" / folder, "drive-a", 1)
+    path = write_cvat(tmp_path / "a.xml", image_element("drive-a-000000.png", CAR))
+    with pytest.raises(MayhemError, match=r"monday.* and .*tuesday.* are both called 'drive-a'"):
+        import_annotations([read_cvat(path)], tmp_path / "recordings")
+
+
+def test_a_recording_whose_frames_differ_in_size_is_compared_frame_by_frame(tmp_path: Path) -> None:
+    small, large = np.zeros((48, 64, 3), np.uint8), np.zeros((96, 128, 3), np.uint8)
+    frames = [
+        image_message("/camera", 10**9 * number, 10**9 * number, pixels, "rgb8")
+        for number, pixels in enumerate((small, large, small))
+    ]
+    write_recording(tmp_path / "recordings", "drive-a", "mcap", frames)
+    elements = [image_element(f"drive-a-{i:06d}.png", CAR, width=w, height=h) for i, (w, h) in enumerate(SIZES)]
+    path = write_cvat(tmp_path / "a.xml", *elements)
+    index = import_annotations([read_cvat(path)], tmp_path / "recordings").index
+    assert [(image.width, image.height) for image in index.images] == list(SIZES)
+    wrong = write_cvat(
+        tmp_path / "b.xml",
+        image_element("drive-a-000000.png", CAR),
+        image_element("drive-a-000002.png", CAR, width=128, height=96),
+    )
+    with pytest.raises(MayhemError, match=r"drive-a-000002.png is 128x96 pixels, .* is 64x48"):
+        import_annotations([read_cvat(wrong)], tmp_path / "recordings")
+
+
+def test_a_frame_that_cannot_be_decoded_does_not_stop_the_others(tmp_path: Path) -> None:
+    whole = jpeg_bytes(np.zeros((48, 64, 3), np.uint8))
+    frames = [jpeg("/camera", 10**9 * number, data) for number, data in enumerate((whole[:40], whole))]
+    write_recording(tmp_path / "recordings", "drive-a", "mcap", frames)
+    elements = [image_element(f"drive-a-{index:06d}.png", CAR) for index in (0, 1)]
+    path = write_cvat(tmp_path / "a.xml", *elements)
+    assert len(import_annotations([read_cvat(path)], tmp_path / "recordings").index.images) == 2
+    only = write_cvat(tmp_path / "b.xml", elements[0])
+    with pytest.raises(MayhemError, match=r"Message 0 on /camera"):
+        import_annotations([read_cvat(only)], tmp_path / "recordings")
+
+
+def test_an_archive_is_imported_under_its_own_name(tmp_path: Path, recordings: Path) -> None:
+    xml = write_cvat(tmp_path / "a.xml", image_element("drive-a-000000.png", CAR))
+    with zipfile.ZipFile(tmp_path / "task 3.zip", "w") as archive:
+        archive.write(xml, "annotations.xml")
+    index = import_annotations([read_cvat(tmp_path / "task 3.zip")], recordings).index
+    (out,) = export_cvat(index, tmp_path / "out")
+    assert out.name == "task 3.xml"
+    assert [image.index for image in index.images] == [0]
+
+
+def splits_of(tmp_path: Path) -> dict[str, str]:
+    images = json.loads((tmp_path / "index.json").read_text())["images"]
+    return {image["name"].removeprefix("drive-").removesuffix(".png"): image["split"] for image in images}
+
+
+def test_the_command_splits_by_blocks_of_time_and_by_file(
+    tmp_path: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_two_drives(tmp_path)
+    assert command(tmp_path, recordings, "--val-block", "drive-a:2:4", "--test-block", "drive-b:0.05s:") == 0
+    assert splits_of(tmp_path) == {
+        "a-000000": "train",
+        "a-000001": "train",
+        "a-000002": "val",
+        "a-000003": "val",
+        "a-000004": "train",
+        "b-000000": "train",
+        "b-000001": "test",
+    }
+    assert command(tmp_path, recordings, "--force", "--split", "time", "--val-fraction", "0.4", "--gap", "0.15") == 0
+    assert splits_of(tmp_path) == {
+        "a-000000": "train",
+        "a-000001": "train",
+        "a-000002": "unused",
+        "a-000003": "val",
+        "a-000004": "val",
+        "b-000000": "unused",
+        "b-000001": "val",
+    }
+    (tmp_path / "splits.yaml").write_text(
+        "train: [drive-a]\ntest: [drive-b-000001.png]\nunused: [drive-b-000000.png]\n"
+    )
+    assert command(tmp_path, recordings, "--force", "--split-file", str(tmp_path / "splits.yaml")) == 0
+    assert set(splits_of(tmp_path).items()) >= {("a-000004", "train"), ("b-000000", "unused"), ("b-000001", "test")}
+    capsys.readouterr()
+    assert command(tmp_path, recordings, "--force", "--val-block", "drive-a") == 2
+    assert "'drive-a' is no block" in capsys.readouterr().err

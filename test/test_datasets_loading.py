@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pickle
+import random
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
+import yaml
 from datasets_drives import (
     box_element,
     image_element,
@@ -18,6 +21,10 @@ from datasets_drives import (
     write_cvat,
     write_drive,
 )
+from jsonargparse import ArgumentParser
+from torch.utils.data import DataLoader
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.datasets.cvat.reading import read_cvat
@@ -26,7 +33,7 @@ from mayhem_train.datasets.dataset import FrameDataset
 from mayhem_train.datasets.importing import import_annotations
 from mayhem_train.datasets.index import DatasetIndex, dataset_hash
 from mayhem_train.datasets.samples import Batch, Sample
-from mayhem_train.datasets.transforms import EvaluationTransform
+from mayhem_train.datasets.transforms import EvaluationTransform, TrainTransform
 
 SIZE = (36, 48)
 
@@ -62,9 +69,13 @@ def dataset(drives: Path) -> FrameDataset:
     return FrameDataset(DatasetIndex.load(drives / "index.json"), drives)
 
 
+def tensors(batch: Batch) -> tuple[torch.Tensor, ...]:
+    return (batch.images, batch.masks, *batch.boxes, *batch.labels, *batch.crowd_boxes, *batch.crowd_labels)
+
+
 def same(a: Batch, b: Batch) -> bool:
-    tensors = zip((a.images, a.masks, *a.boxes, *a.labels), (b.images, b.masks, *b.boxes, *b.labels), strict=True)
-    return a.names == b.names and all(torch.equal(x, y) for x, y in tensors)
+    pairs = zip(tensors(a), tensors(b), strict=True)
+    return a.names == b.names and all(torch.equal(x, y) for x, y in pairs)
 
 
 def two_epochs(data: PerceptionDataModule) -> list[Batch]:
@@ -127,6 +138,125 @@ def test_training_batches_are_the_same_with_and_without_workers(drives: Path, re
     together = two_epochs(shared)
     assert len(alone) == len(together) == 4
     assert all(same(a, b) for a, b in zip(alone, together, strict=True))
+
+
+class Noise(torch.nn.Module):
+    """Adds noise from the generators that other people's transforms may ask: Python's, NumPy's and torch's."""
+
+    def forward(self, fields: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        image = fields["image"]
+        noise = torch.randint(0, 50, image.shape) + int(np.random.randint(50)) + random.randrange(50)  # noqa: NPY002
+        return {**fields, "image": tv_tensors.Image((image // 2 + noise).clamp(max=255).to(torch.uint8))}
+
+
+def everything(drives: Path, **options: object) -> PerceptionDataModule:
+    """Every variation at once."""
+    transforms = [v2.RandomAffine(10, (0.1, 0.1)), v2.RandomApply([v2.GaussianBlur(3)]), Noise()]
+    return module(drives, seed=5, rotation=15.0, mosaic=0.5, transforms=transforms, **options)
+
+
+def loaded(data: PerceptionDataModule, workers: int, context: str | None) -> list[Batch]:
+    """Two epochs by that many workers, started in that way."""
+    data.setup("fit")
+    loader = data.train_dataloader()
+    again = DataLoader(
+        loader.dataset,
+        batch_size=loader.batch_size,
+        sampler=loader.sampler,
+        drop_last=loader.drop_last,
+        collate_fn=loader.collate_fn,
+        num_workers=workers,
+        multiprocessing_context=context,
+        persistent_workers=workers > 0,
+    )
+    return [batch for _ in range(2) for batch in again]
+
+
+@pytest.mark.parametrize(("workers", "context"), [(1, "fork"), (3, "fork"), (1, "spawn")])
+def test_every_variation_is_the_same_in_every_worker_forked_or_spawned(
+    drives: Path, workers: int, context: str
+) -> None:
+    alone = loaded(everything(drives), 0, None)
+    random.seed(99)  # what the workers inherit does not count
+    np.random.seed(99)  # noqa: NPY002
+    torch.manual_seed(99)
+    together = loaded(everything(drives), workers, context)
+    assert len(alone) == len(together) == 4
+    assert all(same(a, b) for a, b in zip(alone, together, strict=True))
+    assert not same(alone[0], loaded(everything(drives, flip=0.0), 0, None)[0])
+
+
+@pytest.mark.timeout(60)
+def test_workers_do_not_wait_for_threads_that_opencv_had_before_they_were_forked(drives: Path) -> None:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(4)
+    cv2.GaussianBlur(np.zeros((2000, 2000, 3), np.uint8), (0, 0), 3)  # OpenCV's threads are running now
+    try:
+        data = module(drives, workers=2, seed=5, rotation=15.0)
+        data.setup("fit")
+        assert [len(batch) for batch in data.train_dataloader()] == [4, 4]
+    finally:
+        cv2.setNumThreads(before)
+
+
+def test_torchvision_transforms_are_named_by_class_path_and_written_down_as_they_were_given(drives: Path) -> None:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(PerceptionDataModule, "data")
+    paths = ["--data.index", str(drives / "index.json"), "--data.recordings", str(drives)]
+    rotation = ["--data.transforms+=torchvision.transforms.v2.RandomRotation", "--data.transforms.degrees=10"]
+    flip = ["--data.transforms+=torchvision.transforms.v2.RandomVerticalFlip", "--data.transforms.p=1.0"]
+    settings = parser.parse_args([*paths, *rotation, *flip])
+    data = parser.instantiate(settings).data
+    assert [type(transform) for transform in data.train_transform.transforms] == [
+        v2.RandomRotation,
+        v2.RandomVerticalFlip,
+    ]
+    assert data.train_transform.transforms[0].degrees == [-10.0, 10.0]
+    written = yaml.safe_load(parser.dump(settings))["data"]["transforms"]
+    assert [entry["init_args"].get("degrees") for entry in written] == [10, None]
+
+
+def test_mosaics_show_other_frames_of_the_training_split_only(drives: Path) -> None:
+    data = module(drives, seed=5, mosaic=1.0, photometric=None, flip=0.0, batch_size=10)
+    data.setup("fit")
+    plain = module(drives, seed=5, photometric=None, flip=0.0, batch_size=10)
+    plain.setup("fit")
+    (mosaics,), (singles,) = data.train_dataloader(), plain.train_dataloader()
+    assert mosaics.names == singles.names, "a mosaic bears its first frame's name"
+    assert sum(map(len, mosaics.boxes)) > 2 * sum(map(len, singles.boxes))
+    assert {image.recording for image in data._train.index.images} == {"drive-a"}
+
+
+def test_the_defaults_vary_as_they_did_before_there_were_more(drives: Path) -> None:
+    plain = two_epochs(module(drives, seed=5))
+    written_out = two_epochs(module(drives, seed=5, rotation=0.0, mosaic=0.0, transforms=[]))
+    assert all(same(a, b) for a, b in zip(plain, written_out, strict=True))
+    samples = FrameDataset(DatasetIndex.load(drives / "index.json").split("train"), drives)
+    position, seed = next(iter(SeededSampler(10, 5)))
+    torch.manual_seed(seed)
+    expected = TrainTransform(SIZE)(samples[position])
+    assert torch.equal(plain[0].images[0], expected.image)
+    assert torch.equal(plain[0].boxes[0], expected.boxes)
+
+
+def test_crowds_stand_apart_from_objects_in_every_batch(drives: Path) -> None:
+    index = DatasetIndex.load(drives / "index.json")
+    images = [
+        replace(image, boxes=(*image.boxes[:-1], replace(image.boxes[-1], is_crowd=True))) for image in index.images
+    ]
+    name = save_index(drives, "crowds.json", replace(index, images=tuple(images)))
+    data = module(drives, name, batch_size=3)
+    data.setup("fit")
+    sample = FrameDataset(DatasetIndex.load(drives / name), drives)[5]
+    assert sample.labels.tolist() == [1, 1, 2]
+    assert sample.crowd.tolist() == [False, False, True]
+    (batch,) = data.val_dataloader()
+    assert [labels.tolist() for labels in batch.labels] == [[], [1], [1, 1]]
+    assert [labels.tolist() for labels in batch.crowd_labels] == [[2]] * 3
+    assert [len(boxes) for boxes in batch.boxes] == [0, 1, 2]
+    assert batch.crowd_boxes[1].tolist() == [[22.5, 8.25, 37.5, 30]]  # (30, 11, 50, 40) of 64x48 at 48x36
+    moved = batch.to("meta")
+    assert {tensor.device.type for tensor in tensors(moved)} == {"meta"}
 
 
 def test_epochs_differ_in_order_and_variation_and_so_do_seeds(drives: Path) -> None:
@@ -227,6 +357,12 @@ def test_the_module_says_what_the_network_must_know(drives: Path) -> None:
     assert data.thing_names == ("agv", "person")
     assert data.surface_names == ("road",)
     assert data.dataset_hash == dataset_hash(drives / "index.json")
+
+
+def test_an_index_without_images_is_refused(drives: Path) -> None:
+    name = save_index(drives, "empty.json", replace(DatasetIndex.load(drives / "index.json"), images=()))
+    with pytest.raises(MayhemError, match=r"empty\.json has no images in the split 'train' \(it lists no images"):
+        module(drives, name).setup("fit")
 
 
 @pytest.mark.parametrize("missing", ["train", "val"])

@@ -1,15 +1,18 @@
-"""Splits keep recordings whole, or cut one recording once."""
+"""Splits keep recordings whole, cut them in blocks of time, or follow a file."""
 
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mayhem_ros.errors import UsageError
-from mayhem_train.datasets.splits import split_frames
+from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_train.datasets.split_file import SplitFile, read_split_file
+from mayhem_train.datasets.splits import SplitPlan, assign_splits, split_frames
+from mayhem_train.datasets.time_blocks import TimeBlock, parse_block
 
 
 def by_recording(splits: dict[tuple[str, int], str]) -> dict[str, set[str]]:
@@ -88,3 +91,194 @@ def test_every_frame_is_in_one_split_and_no_recording_is_interleaved(counts: dic
     for name, indices in frames.items():
         changes = sum(splits[name, a] != splits[name, b] for a, b in pairwise(indices))
         assert changes <= (1 if len(frames) == 1 else 0)
+
+
+def recorded(period_s: float = 0.1, **counts: int) -> dict[tuple[str, int], int]:
+    """(recording, index) -> log time in ns; each recording starts at another hour."""
+    return {
+        (name, index): (number + 1) * 3_600_000_000_000 + round(index * period_s * 1e9)
+        for number, (name, count) in enumerate(counts.items())
+        for index in range(count)
+    }
+
+
+def frames_of(splits: dict[tuple[str, int], str], recording: str, split: str) -> list[int]:
+    return sorted(index for (name, index), found in splits.items() if (name, found) == (recording, split))
+
+
+def blocks(*texts: str) -> tuple[TimeBlock, ...]:
+    return tuple(map(parse_block, texts))
+
+
+def test_a_plan_without_more_is_the_split_by_recordings() -> None:
+    times = recorded(a=70, b=10, c=10, d=10)
+    frames = drives(a=70, b=10, c=10, d=10)
+    assert assign_splits(times, SplitPlan()) == split_frames(frames)
+    named = SplitPlan(validation=("b",), test=("a",))
+    assert assign_splits(times, named) == split_frames(frames, validation=["b"], test=["a"])
+
+
+def test_by_time_every_recording_gives_its_last_fraction() -> None:
+    splits = assign_splits(recorded(a=10, b=20, c=1), SplitPlan(by="time", validation_fraction=0.2))
+    assert frames_of(splits, "a", "val") == [8, 9]
+    assert frames_of(splits, "b", "val") == [16, 17, 18, 19]
+    assert by_recording(splits)["c"] == {"train"}
+
+
+def test_by_time_a_test_recording_stays_whole_and_no_fraction_leaves_all_to_training() -> None:
+    splits = assign_splits(recorded(a=10, b=10), SplitPlan(by="time", test=("b",)))
+    assert by_recording(splits) == {"a": {"train", "val"}, "b": {"test"}}
+    all_trains = assign_splits(recorded(a=10, b=10), SplitPlan(by="time", validation_fraction=0))
+    assert set(all_trains.values()) == {"train"}
+
+
+def test_a_gap_leaves_out_the_training_frames_before_a_block_and_after_it() -> None:
+    by_time = assign_splits(recorded(a=20), SplitPlan(by="time", gap_s=0.25))
+    assert frames_of(by_time, "a", "val") == [16, 17, 18, 19]
+    assert frames_of(by_time, "a", "unused") == [14, 15]  # 0.1 and 0.2 s before; 0.3 s is far enough
+    in_the_middle = assign_splits(recorded(a=20), SplitPlan(validation_blocks=blocks("a:8:10"), gap_s=0.2))
+    assert frames_of(in_the_middle, "a", "unused") == [7, 10]
+    assert frames_of(in_the_middle, "a", "train") == [*range(7), *range(11, 20)]
+
+
+def test_between_validation_and_test_the_gap_is_taken_from_validation() -> None:
+    plan = SplitPlan(validation_blocks=blocks("a:0:5"), test_blocks=blocks("a:5:10"), gap_s=0.15)
+    splits = assign_splits(recorded(a=12), plan)
+    assert frames_of(splits, "a", "test") == [5, 6, 7, 8, 9]
+    assert frames_of(splits, "a", "val") == [0, 1, 2, 3]
+    assert frames_of(splits, "a", "unused") == [4, 10]
+
+
+def test_a_gap_does_not_reach_into_other_recordings() -> None:
+    times = {("a", 0): 0, ("a", 1): 10**8, ("b", 0): 2 * 10**8, ("b", 1): 3 * 10**8}
+    assert assign_splits(times, SplitPlan(validation=("b",), gap_s=10))["a", 1] == "train"
+
+
+@pytest.mark.parametrize(
+    ("text", "validating"),
+    [
+        ("a:300:303", [300, 301, 302]),
+        ("a::3", [0, 1, 2]),
+        ("a:397:", [397, 398, 399]),
+        ("a:0.2s:0.45s", [2, 3, 4]),
+        ("a:39.75s:", [398, 399]),
+        ("a:0s:0.1s", [0]),
+    ],
+)
+def test_a_block_is_given_in_frames_or_in_seconds_after_the_first_frame(text: str, validating: list[int]) -> None:
+    splits = assign_splits(recorded(a=400, b=5), SplitPlan(validation_blocks=blocks(text)))
+    assert frames_of(splits, "a", "val") == validating
+    assert by_recording(splits)["b"] == {"train"}
+    assert str(parse_block(text)) == text
+
+
+def test_a_recordings_name_may_hold_colons() -> None:
+    assert parse_block("run 12:30:5:9") == TimeBlock("run 12:30", 5, 9)
+
+
+@pytest.mark.parametrize("text", ["a", "a:1", "a::", ":1:2", "a:-1:2", "a:1:2s", "a:x:y", "a:nan:2", "a:1e3:", ""])
+def test_what_is_no_block_is_wrong_usage(text: str) -> None:
+    with pytest.raises(UsageError, match="is no block"):
+        parse_block(text)
+
+
+@pytest.mark.parametrize(
+    ("plan", "sentence"),
+    [
+        (SplitPlan(validation_blocks=blocks("c:1:2")), "'c'.*a, b"),
+        (SplitPlan(validation_blocks=blocks("a:50:60")), "No labelled frame lies in the block a:50:60"),
+        (SplitPlan(validation_blocks=blocks("a:1:3"), test_blocks=blocks("a:2:4")), "a:1:3 and a:2:4 overlap"),
+        (SplitPlan(validation=("a",), test_blocks=blocks("a:2:4")), "'a' is named as a whole and by the block a:2:4"),
+        (SplitPlan(by="time", validation=("a",)), "--split time"),
+        (SplitPlan(by="time", validation_fraction=1.5), "--val-fraction"),
+        (SplitPlan(gap_s=-1), "--gap is -1"),
+        (SplitPlan(gap_s=float("nan")), "--gap is nan"),
+        (SplitPlan(file=SplitFile(Path("s.yaml"), ()), test=("a",)), "--split-file says it all"),
+    ],
+)
+def test_a_plan_that_makes_no_sense_is_wrong_usage(plan: SplitPlan, sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        assign_splits(recorded(a=10, b=10), plan)
+
+
+def test_a_block_that_ends_before_it_begins_is_wrong_usage() -> None:
+    with pytest.raises(UsageError, match="ends before it begins"):
+        parse_block("a:5:5")
+
+
+def file_splits(folder: Path, text: str, name: str = "splits.yaml", **counts: int) -> dict[tuple[str, int], str]:
+    path = folder / name
+    path.write_text(text)
+    return assign_splits(recorded(**(counts or {"a": 12, "b": 3})), SplitPlan(file=read_split_file(path)))
+
+
+def test_a_split_file_names_frames_patterns_and_recordings(tmp_path: Path) -> None:
+    splits = file_splits(tmp_path, "train: [a]\nval: ['a-00001*']\ntest: [b, a-000011.jpg]\nunused: [a-000004.png]\n")
+    assert frames_of(splits, "a", "train") == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+    assert frames_of(splits, "a", "unused") == [4]
+    assert frames_of(splits, "a", "val") == [10]  # a name outweighs a pattern, and a pattern a recording
+    assert frames_of(splits, "a", "test") == [11]
+    assert by_recording(splits)["b"] == {"test"}
+
+
+def test_a_split_file_may_be_a_table(tmp_path: Path) -> None:
+    splits = file_splits(tmp_path, "\ufeffname,split\na,train\nb-*,val\n", "splits.CSV")
+    assert by_recording(splits) == {"a": {"train"}, "b": {"val"}}
+
+
+def test_a_gap_counts_beside_a_split_file_too(tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text("train: [a]\nval: ['a-00001*']\n")
+    splits = assign_splits(recorded(a=12), SplitPlan(file=read_split_file(tmp_path / "s.yaml"), gap_s=0.15))
+    assert frames_of(splits, "a", "unused") == [9]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("train: [a]\n", r"says nothing of 3 labelled frames, the first of them b-000000\.png"),
+        ("train: [a, b]\nval: [c]\n", "names 'c', which is no labelled frame or recording"),
+        ("train: [a, b]\nval: ['b']\n", r"puts b-000000\.png into train by 'b' and into val by 'b'"),
+        ("train: [a, 'b-*']\nval: ['b-0*']\n", r"b-000000\.png into train by 'b-\*' and into val by 'b-0\*'"),
+        ("train: [a, b]\nvalidate: []\nvall: [b]\n", "no split 'vall'"),
+        ("train: a\n", "'train' is no list of names"),
+        ("train: [1, 2]\n", "'train' is no list of names"),
+        ("[a, b]\n", "it is no mapping"),
+        ("", "it is no mapping"),
+        ("train: [a\n", "is no split file"),
+        ("train: !!python/object/apply:os.getcwd []\n", "is no split file"),
+    ],
+)
+def test_a_split_file_that_does_not_fit_is_refused_by_name(tmp_path: Path, text: str, sentence: str) -> None:
+    with pytest.raises(MayhemError, match=rf"splits\.yaml .*{sentence}|{sentence}"):
+        file_splits(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", ["", "a,train\n", "name,split\n", "name,split\na,tain\n", "name,split\n,train\n"])
+def test_a_table_that_is_no_split_file_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    with pytest.raises(MayhemError, match=r"splits\.csv is no split file"):
+        file_splits(tmp_path, text, "splits.csv")
+
+
+def test_a_split_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MayhemError, match=r"absent\.yaml"):
+        read_split_file(tmp_path / "absent.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(MayhemError, match=r"binary\.yaml is no split file"):
+        read_split_file(tmp_path / "binary.yaml")
+
+
+@given(
+    st.dictionaries(st.sampled_from("abc"), st.integers(1, 40), min_size=1),
+    st.floats(0, 0.95),
+    st.floats(0, 2),
+)
+def test_by_time_with_a_gap_no_training_frame_lies_within_it(
+    counts: dict[str, int], fraction: float, gap_s: float
+) -> None:
+    times = recorded(**counts)
+    splits = assign_splits(times, SplitPlan(by="time", validation_fraction=fraction, gap_s=gap_s))
+    assert set(splits) == set(times)
+    for name in counts:
+        training, validating = frames_of(splits, name, "train"), frames_of(splits, name, "val")
+        for a in training:
+            assert all(abs(times[name, a] - times[name, b]) >= gap_s * 1e9 and a < b for b in validating)

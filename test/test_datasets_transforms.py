@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 import torch
 from torch import Tensor
@@ -30,6 +32,7 @@ def sample(*boxes: tuple[float, float, float, float], height: int = 48, width: i
         image=torch.randint(0, 256, (3, height, width), dtype=torch.uint8, generator=generator),
         boxes=torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
         labels=torch.arange(1, len(boxes) + 1),
+        crowd=torch.zeros(len(boxes), dtype=torch.bool),
         mask=mask,
         name="drive-000003.png",
         image_id=7,
@@ -92,24 +95,24 @@ def test_training_without_variation_is_evaluation() -> None:
 def test_a_crop_moves_scales_and_cuts_boxes() -> None:
     # The window shows columns 16 to 48 and rows 12 to 36, four times enlarged.
     source = sample((20, 20, 30, 30), (10, 14, 30, 22))
-    image, boxes, labels, mask = crop(source, (16, 12, 32, 24), SIZE)
-    assert boxes.tolist() == [[16, 32, 56, 72], [0, 8, 56, 40]]
-    assert labels.tolist() == [1, 2]
+    view = crop(source, (16, 12, 32, 24), SIZE)
+    assert view.boxes.tolist() == [[16, 32, 56, 72], [0, 8, 56, 40]]
+    assert view.labels.tolist() == [1, 2]
     seen = interpolate(source.image[None, :, 12:36, 16:48].float(), size=SIZE, mode="bilinear")[0]
-    assert torch.equal(image, seen)
-    assert torch.equal(mask, source.mask[12:36, 16:48].repeat_interleave(4, 0).repeat_interleave(4, 1))
+    assert torch.equal(view.image, seen)
+    assert torch.equal(view.mask, source.mask[12:36, 16:48].repeat_interleave(4, 0).repeat_interleave(4, 1))
 
 
 def test_a_window_beyond_the_image_shows_mean_colour_and_unlabelled_pixels_there() -> None:
     source = sample((0, 0, 64, 48))
-    image, boxes, labels, mask = crop(source, (-32, -24, 128, 96), SIZE)
-    assert boxes.tolist() == [[32, 24, 96, 72]]
-    assert labels.tolist() == [1]
+    view = crop(source, (-32, -24, 128, 96), SIZE)
+    assert view.boxes.tolist() == [[32, 24, 96, 72]]
+    assert view.labels.tolist() == [1]
     inside = torch.zeros(SIZE, dtype=torch.bool)
     inside[24:72, 32:96] = True
-    assert torch.equal(image[:, inside].reshape(3, 48, 64), source.image.float())
-    assert (image[:, ~inside] == torch.tensor([124.0, 116.0, 104.0])[:, None]).all()
-    assert (mask == 255).logical_not().equal(inside)
+    assert torch.equal(view.image[:, inside].reshape(3, 48, 64), source.image.float())
+    assert (view.image[:, ~inside] == torch.tensor([124.0, 116.0, 104.0])[:, None]).all()
+    assert (view.mask == 255).logical_not().equal(inside)
 
 
 @pytest.mark.parametrize(
@@ -125,9 +128,9 @@ def test_a_window_beyond_the_image_shows_mean_colour_and_unlabelled_pixels_there
     ],
 )
 def test_boxes_of_which_too_little_remains_are_left_out(box: tuple[float, float, float, float], kept: bool) -> None:
-    _, boxes, labels, _ = crop(sample((18, 14, 30, 20), box), (16, 12, 32, 24), SIZE)
-    assert labels.tolist() == ([1, 2] if kept else [1])
-    assert len(boxes) == len(labels)
+    view = crop(sample((18, 14, 30, 20), box), (16, 12, 32, 24), SIZE)
+    assert view.labels.tolist() == ([1, 2] if kept else [1])
+    assert len(view.boxes) == len(view.crowd) == len(view.labels)
 
 
 def test_the_mask_follows_the_boxes_through_every_random_window_and_flip() -> None:
@@ -267,6 +270,18 @@ def test_collating_stacks_images_and_keeps_boxes_apart() -> None:
     assert [labels.tolist() for labels in batch.labels] == [[1, 2], []]
     assert batch.names == ("drive-000003.png",) * 2
     assert (batch.image_ids, batch.source_sizes) == ((7, 7), ((48, 64), (48, 64)))
+
+
+def test_a_batch_survives_pickling() -> None:
+    evaluation = EvaluationTransform(SIZE)
+    batch = collate([evaluation(sample((8, 8, 24, 30), (34, 10, 56, 40))), evaluation(sample())])
+    copied = pickle.loads(pickle.dumps(batch))
+    assert torch.equal(copied.images, batch.images)
+    assert torch.equal(copied.masks, batch.masks)
+    assert [boxes.tolist() for boxes in copied.boxes] == [boxes.tolist() for boxes in batch.boxes]
+    assert [labels.dtype for labels in copied.labels] == [torch.int64] * 2
+    assert copied.crowd_boxes[1].shape == (0, 4)
+    assert (copied.names, copied.source_sizes) == (batch.names, batch.source_sizes)
 
 
 def test_a_batch_moves_to_a_device_as_a_whole() -> None:

@@ -11,10 +11,11 @@ TRUTH = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]], float)
 ELSEWHERE = [100, 100, 110, 110]
 
 
-def thresholds(boxes, scores, truth=TRUTH):
+def thresholds(boxes, scores, truth=TRUTH, crowd=()):
+    crowd = np.isin(np.arange(len(truth)), crowd)
     chooser = ScoreThresholdChooser(["person"])
     ones = np.ones(len(boxes), np.int64)
-    chooser.add(truth, np.ones(len(truth), np.int64), np.array(boxes, float), np.array(scores), ones)
+    chooser.add(truth, np.ones(len(truth), np.int64), crowd, np.array(boxes, float), np.array(scores), ones)
     return chooser.compute()["person"]
 
 
@@ -39,6 +40,13 @@ def test_equal_scores_stand_or_fall_together():
     assert thresholds([TRUTH[0], ELSEWHERE], [0.5, 0.5]) == pytest.approx(0.25)
 
 
+def test_boxes_on_a_crowd_are_not_judged():
+    # The second box is a hit on an object, or on a crowd nothing: then the threshold ends above ELSEWHERE's score.
+    boxes = [TRUTH[0], TRUTH[1], ELSEWHERE]
+    assert thresholds(boxes, [0.9, 0.5, 0.3], TRUTH[:2]) == pytest.approx(0.4)
+    assert thresholds(boxes, [0.9, 0.5, 0.3], TRUTH[:2], crowd=[1]) == pytest.approx(0.6)
+
+
 @pytest.mark.parametrize("truth", [np.zeros((0, 4)), TRUTH])
 def test_without_anything_to_choose_by_it_is_the_middle(truth):
     assert thresholds([ELSEWHERE], [0.9], truth) == UNKNOWN_THRESHOLD
@@ -48,5 +56,5 @@ def test_without_anything_to_choose_by_it_is_the_middle(truth):
 def test_classes_are_chosen_apart():
     chooser = ScoreThresholdChooser(["person", "agv"])
     boxes = np.array([TRUTH[0], TRUTH[1]])
-    chooser.add(boxes, np.array([1, 2]), boxes, np.array([0.9, 0.3]), np.array([1, 2]))
+    chooser.add(boxes, np.array([1, 2]), np.zeros(2, bool), boxes, np.array([0.9, 0.3]), np.array([1, 2]))
     assert chooser.compute() == pytest.approx({"person": 0.45, "agv": 0.15})

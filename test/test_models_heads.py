@@ -24,6 +24,11 @@ class Truth:
     boxes: tuple[Tensor, ...]
     labels: tuple[Tensor, ...]
     masks: Tensor
+    crowds: tuple[Tensor, ...] = ()
+
+    @property
+    def crowd_boxes(self) -> tuple[Tensor, ...]:
+        return self.crowds or tuple(torch.zeros(0, 4) for _ in self.boxes)
 
 
 @pytest.fixture
@@ -93,6 +98,26 @@ def test_an_image_without_objects_teaches_background_only(head):
     losses["classification"].backward()
     assert (logits.grad[..., 0] <= 0).all()
     assert int((logits.grad[..., 0] < 0).sum()) == 3
+
+
+def test_what_lies_on_a_crowd_is_no_background(head):
+    anchors = len(head.default_boxes)
+    logits = torch.zeros(1, anchors, CLASSES + 1, requires_grad=True)
+    nothing, no_labels = torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64)
+    masks = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.uint8)
+    left_half = torch.tensor([[0.0, 0.0, WIDTH / 2, HEIGHT]])
+    truth = Truth((nothing,), (no_labels,), masks, crowds=(left_half,))
+    # Every default box is equally hard, so the negatives are the first ones; on the crowd there must be none.
+    losses = head.losses(BoxPredictions(logits, torch.zeros(1, anchors, 4)), truth)
+    losses["classification"].backward()
+    taught = head.default_boxes[logits.grad[0, :, 0] < 0]
+    assert len(taught) == 3
+    on_crowd = (taught[:, 2].clamp(max=WIDTH / 2) - taught[:, 0]).clamp(min=0) / (taught[:, 2] - taught[:, 0])
+    assert (on_crowd < 0.5).all()
+    whole = Truth(
+        (nothing,), (no_labels,), masks, crowds=(torch.tensor([[-WIDTH, -HEIGHT, 2.0 * WIDTH, 2.0 * HEIGHT]]),)
+    )
+    assert head.losses(BoxPredictions(logits, torch.zeros(1, anchors, 4)), whole)["classification"] == 0
 
 
 def test_suppression_keeps_what_torchvision_keeps():

@@ -227,7 +227,7 @@ def test_a_frame_that_a_worker_cannot_read_is_one_sentence(data, tmp_path, capsy
     )
     assert train(["--data.index", str(index), *data[2:]], tmp_path / "run", "--data.workers", "1") == 1
     error = capsys.readouterr().err
-    assert "is 64x48 pixels, but 60x48" in error and error.count("\n") == 1
+    assert "is 64x48 pixels in" in error and ", but 60x48 in the dataset index" in error and error.count("\n") == 1
 
 
 def test_validation_says_what_a_replay_of_the_exported_file_will_say(data, tmp_path):

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
+from mayhem_train.commands.recording_arguments import add_distro
 from mayhem_train.console import console
 from mayhem_train.datasets.classes import read_class_map
 from mayhem_train.datasets.importing import ImportCounts, import_annotations
 from mayhem_train.datasets.index import DatasetIndex
 from mayhem_train.datasets.shapes import AnnotationFile
+from mayhem_train.datasets.split_file import read_split_file
+from mayhem_train.datasets.splits import SplitPlan
 from mayhem_train.datasets.summary import summarise
+from mayhem_train.datasets.time_blocks import parse_block
 from mayhem_train.outputs import refuse_existing, refuse_inputs_within
 
 
@@ -28,16 +32,15 @@ def add_import_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CLASSES.yaml",
         help="things, surfaces, rename, ignore; without it labels drawn as boxes are things, all others surfaces",
     )
-    parser.add_argument("--val", nargs="+", default=[], metavar="STEM", help="recordings for validation")
-    parser.add_argument("--test", nargs="+", default=[], metavar="STEM", help="recordings for testing")
-    parser.add_argument(
-        "--val-fraction",
-        type=float,
-        default=0.2,
-        metavar="F",
-        help="without --val: share of frames for validation, the last recordings or the end of the only one (0.2)",
-    )
+    _add_split_arguments(parser)
     parser.add_argument("--topic", metavar="NAME", help="the image topic, where recordings have several")
+    add_distro(parser)
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR",
+        help="folder of extracted images named by their frames; the index then says where each one is",
+    )
     parser.add_argument(
         "--empty-means-empty",
         action="store_true",
@@ -54,25 +57,76 @@ def add_import_arguments(parser: argparse.ArgumentParser) -> None:
 def run_import(arguments: argparse.Namespace, read: Callable[[Path], AnnotationFile]) -> int:
     """Reads each of `arguments.files`, writes the index, prints what it holds, and returns the exit code."""
     refuse_existing(arguments.out, force=arguments.force)
-    classes: Iterable[Path] = [] if arguments.classes is None else [arguments.classes]
-    refuse_inputs_within(arguments.out, [*arguments.files, *classes, arguments.recordings])
+    others = [path for path in (arguments.classes, arguments.images, arguments.split_file) if path is not None]
+    refuse_inputs_within(arguments.out, [*arguments.files, *others, arguments.recordings])
+    plan = _split_plan(arguments)
     imported = import_annotations(
         [read(path) for path in sorted(set(arguments.files))],
         arguments.recordings,
         classes=None if arguments.classes is None else read_class_map(arguments.classes),
         topic=arguments.topic,
+        distro=arguments.distro,
+        images=arguments.images,
         empty_means_empty=arguments.empty_means_empty,
         traced_polygons=arguments.traced_polygons,
-        validation=arguments.val,
-        test=arguments.test,
-        validation_fraction=arguments.val_fraction,
+        plan=plan,
     )
     imported.index.save(arguments.out, force=arguments.force)
     console.print(_table(imported.index))
     for line in _remarks(imported.counts):
         console.print(line)
+    missing = sum(image.file_name is None for image in imported.index.images)
+    if arguments.images is not None and missing:
+        console.print(f"{missing} images are not in {arguments.images}", soft_wrap=True, markup=False)
     console.print(f"wrote {arguments.out}", soft_wrap=True, markup=False)
     return 0
+
+
+def _add_split_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--val", nargs="+", default=[], metavar="STEM", help="recordings for validation")
+    parser.add_argument("--test", nargs="+", default=[], metavar="STEM", help="recordings for testing")
+    for split, purpose in (("val", "validation"), ("test", "testing")):
+        parser.add_argument(
+            f"--{split}-block",
+            nargs="+",
+            default=[],
+            metavar="STEM:START:STOP",
+            help=f"stretches of recordings for {purpose}, in frames (drive-1:300:600) or seconds (drive-1:20s:35s)",
+        )
+    parser.add_argument(
+        "--val-fraction",
+        type=float,
+        default=0.2,
+        metavar="F",
+        help="where --val and --val-block name none: share of the other frames for validation (0.2)",
+    )
+    parser.add_argument(
+        "--split",
+        choices=("recording", "time"),
+        default="recording",
+        help="that share is the last recordings, of a single one its end (default), or the end of every recording",
+    )
+    parser.add_argument(
+        "--gap",
+        type=float,
+        default=0.0,
+        metavar="SECONDS",
+        help="leave frames unused that lie less than this before a later split of their recording (0)",
+    )
+    parser.add_argument("--split-file", type=Path, metavar="FILE", help="YAML or CSV that says every frame's split")
+
+
+def _split_plan(arguments: argparse.Namespace) -> SplitPlan:
+    return SplitPlan(
+        validation=tuple(arguments.val),
+        test=tuple(arguments.test),
+        validation_blocks=tuple(parse_block(text) for text in arguments.val_block),
+        test_blocks=tuple(parse_block(text) for text in arguments.test_block),
+        validation_fraction=arguments.val_fraction,
+        by=arguments.split,
+        gap_s=arguments.gap,
+        file=None if arguments.split_file is None else read_split_file(arguments.split_file),
+    )
 
 
 def _table(index: DatasetIndex) -> Table:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 
+from mayhem_ros.errors import UsageError
 from mayhem_train.commands.import_arguments import add_import_arguments, run_import
 from mayhem_train.datasets.cvat.reading import read_cvat
 
@@ -13,10 +15,29 @@ EXAMPLE = "mayhem import-cvat annotations/*.xml --recordings recordings/ --out i
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE.xml", help='"CVAT for images 1.1" exports')
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help='"CVAT for images 1.1" or "CVAT for video 1.1", XML or zip as exported',
+    )
+    parser.add_argument(
+        "--video-recording",
+        nargs="+",
+        default=[],
+        metavar="[NAME=]STEM",
+        help="the recording a video was made of, where they differ in name; NAME: the video, the task or the file",
+    )
     add_import_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Does the work and returns the exit code."""
-    return run_import(arguments, read_cvat)
+    recordings: dict[str, str] = {}
+    for said in arguments.video_recording:
+        name, _, stem = said.rpartition("=")
+        if not stem or name in recordings:
+            raise UsageError(f"--video-recording {said} is no [NAME=]STEM, or says again what others said: correct it.")
+        recordings[name] = stem
+    return run_import(arguments, partial(read_cvat, video_recordings=recordings))

@@ -2,63 +2,114 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
+import cv2
 import pytorch_lightning as pl
 import torch
+from jsonargparse.typing import register_type
+from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_train.console import error_console
 from mayhem_train.datasets.dataset import FrameDataset, Transform
+from mayhem_train.datasets.frame_reader import UnreadableFrame
 from mayhem_train.datasets.index import DatasetIndex, dataset_hash
+from mayhem_train.datasets.mosaic import Mosaic
 from mayhem_train.datasets.photometric import Photometric
-from mayhem_train.datasets.samples import Sample, collate
+from mayhem_train.datasets.samples import Batch, Sample, collate
 from mayhem_train.datasets.transforms import EvaluationTransform, TrainTransform
+
+
+def _number(value: object) -> float:
+    """A number of a YAML file, or of the command line, where it is text."""
+    if isinstance(value, str):
+        return int(value) if value.lstrip("+-").isdecimal() else float(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{value!r} is no number")
+    return value
+
+
+# torchvision declares arguments such as RandomRotation's `degrees` as this, which jsonargparse could not write down.
+register_type(numbers.Number, serializer=_number, deserializer=_number)
+
+# A few damaged frames are no reason to lose a night; more than this share of a split is.
+_MOST_UNREADABLE = 0.05
 
 
 class PerceptionDataModule(pl.LightningDataModule):
     """Loaders over the splits "train", "val" and "test" of a dataset index.
 
+    A frame that cannot be read in the middle of the training is left out of its batch, named once on stderr and counted
+    at the end; a run stops where more than 5 % of a split, or a batch as a whole, cannot be read.
+
     Args:
         index: path of the dataset index.
-        recordings: folder of the recordings it names.
+        recordings: folder of the recordings it names; not needed where every frame is an image in `images`.
         size: (height, width) of the network's input, pixels.
         batch_size: images a step.
         workers: processes that read and transform; 0 does it in the training process.
+        images: folder of extracted images, for the frames of the index that have a `file_name`.
+        distro: ROS distribution whose message definitions to take where a recording carries none, such as noetic.
         flip: share of training samples mirrored.
         min_scale: smallest zoom in training; see `TrainTransform` for all of these.
         max_scale: largest zoom in training.
         aspect: how much the aspect is varied in training.
+        rotation: largest turn in training, degrees.
         photometric: how far colours are varied in training; None leaves them alone.
+        mosaic: share of training samples that show four frames at once; see `Mosaic`.
+        transforms: torchvision transforms (v2) by class path, applied in training after all others.
+        on_unreadable: what a frame that cannot be read does: skip leaves it out and says so, stop ends the run.
         seed: order and variation of every epoch follow from it, whatever the number of workers.
     """
 
     def __init__(
         self,
         index: str,
-        recordings: str,
+        recordings: str | None = None,
         size: tuple[int, int] | list[int] = (288, 384),
         batch_size: int = 8,
         workers: int = 2,
+        images: str | None = None,
+        distro: str | None = None,
         flip: float = 0.5,
         min_scale: float = 0.8,
         max_scale: float = 2.0,
         aspect: float = 0.1,
+        rotation: float = 0.0,
         photometric: Photometric | None = Photometric(),  # noqa: B008 (it is frozen)
+        mosaic: float = 0.0,
+        transforms: list[nn.Module] | None = None,
+        on_unreadable: Literal["skip", "stop"] = "skip",
         seed: int = 0,
     ) -> None:
         super().__init__()
         if batch_size < 1 or workers < 0:
             raise UsageError(f"batch_size is {batch_size} and workers is {workers}: choose at least 1 and 0.")
         self.index = Path(index)
-        self.recordings = Path(recordings)
-        self.train_transform = TrainTransform(size, flip, min_scale, max_scale, aspect, photometric)
+        self.recordings = None if recordings is None else Path(recordings)
+        self.images = None if images is None else Path(images)
+        self.distro = distro
+        self.train_transform = TrainTransform(
+            size, flip, min_scale, max_scale, aspect, photometric, rotation, transforms or ()
+        )
+        self.mosaic = Mosaic(self.train_transform, mosaic) if mosaic else None
         self.evaluation_transform = EvaluationTransform(size)
         self.batch_size = batch_size
         self.workers = workers
+        self.on_unreadable = on_unreadable
         self.seed = seed
+        self._unreadable: dict[str, UnreadableFrame] = {}
+
+    @property
+    def inputs(self) -> tuple[Path, ...]:
+        """The files and folders it reads."""
+        return tuple(path for path in (self.index, self.recordings, self.images) if path is not None)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -92,41 +143,86 @@ class PerceptionDataModule(pl.LightningDataModule):
             MayhemError: the index has no images for the stage, or a recording it names is missing.
         """
         if stage == "fit":
-            self._train = self._dataset("train", self.train_transform)
+            self._train = self._dataset("train", self.train_transform, self.mosaic)
         if stage in ("fit", "validate"):
             self._validation = self._dataset("val", self.evaluation_transform)
         if stage in ("test", "predict"):
             held_out = "test" if self.dataset_index.split("test").images else "val"
             self._test = self._dataset(held_out, self.evaluation_transform)
 
-    def train_dataloader(self) -> DataLoader[Sample]:
+    def train_dataloader(self) -> DataLoader[Sample | UnreadableFrame]:
         """Shuffled; a last partial batch is left out where there is a whole one."""
         sampler = SeededSampler(len(self._train), self.seed)
         return self._loader(self._train, sampler, drop_last=len(self._train) > self.batch_size)
 
-    def val_dataloader(self) -> DataLoader[Sample]:
+    def val_dataloader(self) -> DataLoader[Sample | UnreadableFrame]:
         """Every validation image once, in the index's order."""
         return self._loader(self._validation)
 
-    def test_dataloader(self) -> DataLoader[Sample]:
+    def test_dataloader(self) -> DataLoader[Sample | UnreadableFrame]:
         """Every image of the split "test" once; of "val" where there is none."""
         return self._loader(self._test)
 
-    def predict_dataloader(self) -> DataLoader[Sample]:
+    def predict_dataloader(self) -> DataLoader[Sample | UnreadableFrame]:
         """The images of `test_dataloader`."""
         return self._loader(self._test)
 
-    def _dataset(self, split: str, transform: Transform) -> FrameDataset:
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Says which frames the batch lacks.
+
+        Raises:
+            MayhemError: by now more than 5 % of the frames could not be read.
+        """
+        for frame in batch.unreadable:
+            if frame.name not in self._unreadable:
+                self._unreadable[frame.name] = frame
+                error_console.print(f"Left out: {frame.reason}", markup=False, highlight=False, soft_wrap=True)
+        frames = len(self.dataset_index.images)
+        if batch.unreadable and len(self._unreadable) > max(1.0, _MOST_UNREADABLE * frames):
+            raise MayhemError(
+                f"{len(self._unreadable)} of {frames} frames of {self.index} could not be read, the last one "
+                f"{batch.unreadable[-1].name}: look at the recordings and the disk they are on."
+            )
+        return batch
+
+    def teardown(self, stage: str) -> None:
+        """Counts what was left out."""
+        if self._unreadable:
+            count = len(self._unreadable)
+            told = "1 frame could not be read and was" if count == 1 else f"{count} frames could not be read and were"
+            error_console.print(
+                f"Warning: {told} left out: {', '.join(sorted(self._unreadable))}.",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+            self._unreadable.clear()
+
+    def _dataset(self, split: str, transform: Transform, mosaic: Mosaic | None = None) -> FrameDataset:
         part = self.dataset_index.split(split)
         if not part.images:
+            found = ", ".join(sorted({image.split for image in self.dataset_index.images}))
             raise MayhemError(
-                f"{self.index} has no images in the split {split!r}: import it again with other --val recordings."
+                f"{self.index} has no images in the split {split!r} "
+                f"({'only in ' + found if found else 'it lists no images at all'}): "
+                "import it again with other --val recordings."
             )
-        return FrameDataset(part, self.recordings, transform)
+        return FrameDataset(
+            part,
+            self.recordings,
+            transform,
+            images=self.images,
+            distro=self.distro,
+            mosaic=mosaic,
+            skip_unreadable=self.on_unreadable == "skip",
+        )
 
     def _loader(
         self, dataset: FrameDataset, sampler: SeededSampler | None = None, drop_last: bool = False
-    ) -> DataLoader[Sample]:
+    ) -> DataLoader[Sample | UnreadableFrame]:
+        if self.workers:
+            # A forked worker waits for ever for OpenCV's threads, which did not come along. So none are left before.
+            cv2.setNumThreads(1)
         return DataLoader(
             dataset,
             batch_size=self.batch_size,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +11,19 @@ from pycocotools import mask as rle_codec
 from mayhem_ros.errors import MayhemError
 from mayhem_train.console import track
 from mayhem_train.datasets.classes import BACKGROUND_LABEL, ClassMap, infer_class_map
-from mayhem_train.datasets.index import BACKGROUND, BoxLabel, Category, DatasetIndex, LabelledImage, SurfaceLabel
+from mayhem_train.datasets.extracted_images import find_images
+from mayhem_train.datasets.index import (
+    BACKGROUND,
+    BoxLabel,
+    Category,
+    DatasetIndex,
+    LabelledImage,
+    Origin,
+    SourceDocument,
+    SurfaceLabel,
+)
 from mayhem_train.datasets.shapes import AnnotatedImage, AnnotationFile, AreaShape, BoxShape, OtherShape, PolygonShape
-from mayhem_train.datasets.splits import split_frames
+from mayhem_train.datasets.splits import SplitPlan, assign_splits
 from mayhem_train.datasets.surfaces import paint, shape_rle
 from mayhem_train.recordings.frame import Frame, parse_frame_name
 from mayhem_train.recordings.recording import Recording, find_recordings
@@ -54,10 +64,11 @@ class ImportedDataset:
 
 @dataclass(frozen=True)
 class _Entry:
-    """An image together with the file that lists it."""
+    """An image together with the file that lists it, `number` images before it."""
 
     path: Path
     image: AnnotatedImage
+    number: int
 
     @property
     def place(self) -> str:
@@ -70,11 +81,14 @@ def import_annotations(
     *,
     classes: ClassMap | None = None,
     topic: str | None = None,
+    distro: str | None = None,
+    images: Path | None = None,
     empty_means_empty: bool = False,
     traced_polygons: bool = False,
     validation: Sequence[str] = (),
     test: Sequence[str] = (),
     validation_fraction: float = 0.2,
+    plan: SplitPlan | None = None,
 ) -> ImportedDataset:
     """Builds the index; files count in the order of their names.
 
@@ -83,11 +97,14 @@ def import_annotations(
         recordings: the folder that holds the recordings the image names speak of.
         classes: things and surfaces; inferred from how labels are drawn where it is None.
         topic: the image topic the frames were exported from; None where each recording has one only.
+        distro: where recordings carry no message definitions, the ROS distribution whose definitions to take.
+        images: a folder of extracted images; the index then says for each frame that has one there where it is.
         empty_means_empty: an image listed without shapes shows nothing, rather than being unlabelled and left out.
         traced_polygons: polygon vertices are pixel indices, as contour tracing writes them; see `shape_rle`.
         validation: recordings for validation; see `split_frames` for these three.
         test: recordings for testing.
         validation_fraction: how much goes to validation where `validation` is empty.
+        plan: how frames are split, in place of these three; see `assign_splits`.
 
     Raises:
         MayhemError: something in a file or a recording is not as it must be; the sentence names the file.
@@ -95,20 +112,22 @@ def import_annotations(
     """
     files = sorted(files, key=lambda file: (file.path.name, str(file.path)))
     class_map = infer_class_map(files) if classes is None else classes
-    entries = _entries_by_frame(files)
+    entries = _entries_by_frame(files, empty_means_empty)
     labelled = {key: entry for key, entry in entries.items() if entry.image.shapes or empty_means_empty}
     if not labelled:
         raise MayhemError(
             f"No image in {_list(files)} has shapes: label them, or pass --empty-means-empty if they show nothing."
         )
-    indices: dict[str, list[int]] = {}
-    for recording, index in sorted(labelled):
-        indices.setdefault(recording, []).append(index)
-    splits = split_frames(indices, validation=validation, test=test, validation_fraction=validation_fraction)
-    frames = _find_frames(labelled, recordings, topic)
+    frames = _find_frames(labelled, recordings, topic, distro, {file.path for file in files if file.is_video})
+    if plan is None:
+        plan = SplitPlan(tuple(validation), tuple(test), validation_fraction=validation_fraction)
+    splits = assign_splits({key: frames[key].log_time_ns for key in sorted(frames)}, plan)
+    file_names = {} if images is None else find_images(images, frames.values())
+    documents = _documents(files, {(entry.path, entry.number) for entry in labelled.values()})
 
     counts = ImportCounts(unlabelled=len(entries) - len(labelled))
-    images = []
+    labelled_images = []
+    document_of = {file.path: number for number, file in enumerate(file for file in files if file.original)}
     background = Category(BACKGROUND, BACKGROUND_LABEL, is_thing=False)
     category_of = {category.name: category for category in (background, *class_map.categories)}
     for number, key in enumerate(track(sorted(labelled), "importing", total=len(labelled)), start=1):
@@ -117,7 +136,8 @@ def import_annotations(
         boxes, box_counts = _boxes(shapes, entry.image)
         surfaces, surface_counts = _surfaces(shapes, entry.image, traced_polygons)
         counts = counts + box_counts + surface_counts
-        images.append(
+        document = document_of.get(entry.path)
+        labelled_images.append(
             LabelledImage(
                 id=number,
                 width=entry.image.width,
@@ -130,26 +150,53 @@ def import_annotations(
                 split=splits[key],
                 boxes=boxes,
                 surfaces=surfaces,
+                file_name=file_names.get(frame),
+                origin=None if document is None else Origin(document, entry.number, entry.image.original),
             )
         )
-    return ImportedDataset(DatasetIndex(class_map.categories, tuple(images)), counts)
+    return ImportedDataset(DatasetIndex(class_map.categories, tuple(labelled_images), documents), counts)
 
 
-def _entries_by_frame(files: Sequence[AnnotationFile]) -> dict[tuple[str, int], _Entry]:
+def _entries_by_frame(files: Sequence[AnnotationFile], empty_means_empty: bool) -> dict[tuple[str, int], _Entry]:
+    """What each frame's image says; of one that is listed twice the labelled one, where the other is unlabelled."""
     entries: dict[tuple[str, int], _Entry] = {}
     for file in files:
-        for image in file.images:
+        for number, image in enumerate(file.images):
             key = parse_frame_name(image.name)
-            if key in entries:
+            unlabelled = not image.shapes and not empty_means_empty
+            if key in entries and unlabelled:
+                continue
+            if key in entries and (entries[key].image.shapes or empty_means_empty):
                 raise MayhemError(
                     f"Image {image.name} is listed in {entries[key].path} and again in {file.path}: keep one of them."
                 )
-            entries[key] = _Entry(file.path, image)
+            entries[key] = _Entry(file.path, image, number)
     return entries
 
 
+def _documents(files: Sequence[AnnotationFile], labelled: Set[tuple[Path, int]]) -> tuple[SourceDocument, ...]:
+    """The files that can be written again; `labelled` names the images that go into the index, by file and place."""
+    return tuple(
+        SourceDocument(
+            name=file.path.name,
+            xml=file.original,
+            left_out=tuple(
+                (place, image.original)
+                for place, image in enumerate(file.images)
+                if image.original and (file.path, place) not in labelled
+            ),
+        )
+        for file in files
+        if file.original
+    )
+
+
 def _find_frames(
-    entries: dict[tuple[str, int], _Entry], folder: Path, topic_name: str | None
+    entries: dict[tuple[str, int], _Entry],
+    folder: Path,
+    topic_name: str | None,
+    distro: str | None,
+    videos: Set[Path],
 ) -> dict[tuple[str, int], Frame]:
     """Looks every image up in its recording; also checks its index and its size."""
     paths = find_recordings(folder)
@@ -159,29 +206,44 @@ def _find_frames(
         by_recording.setdefault(stem, []).append((index, entry))
     for stem, members in by_recording.items():
         if stem not in paths:
+            path = members[0][1].path
+            remedy = ", or say with --video-recording what it is called" if path in videos else ""
             raise MayhemError(
-                f"{members[0][1].path} labels frames of the recording {stem!r}, which is not in {folder}: "
-                "put it there or name its folder with --recordings."
+                f"{path} labels frames of the recording {stem!r}, which is not in {folder}: "
+                f"put it there or name its folder with --recordings{remedy}."
             )
-        with Recording(paths[stem]) as recording:
+        with Recording(paths[stem], distro=distro) as recording:
             topic = recording.image_topic(topic_name)
-            size: tuple[int, int] | None = None
+            indices = [index for index, _ in members if index < topic.count]
+            size = _first_size(recording, topic.name, indices)
             for index, entry in members:
                 if index >= topic.count:
                     raise MayhemError(
                         f"{entry.place}: {paths[stem]} has only {topic.count} images on {topic.name}: "
                         "pass the recording or the --topic it was exported from."
                     )
-                if size is None:
-                    height, width = recording.read_image(topic.name, 0).shape[:2]
-                    size = width, height
-                if (entry.image.width, entry.image.height) != size:
+                listed = entry.image.width, entry.image.height
+                actual = size if listed == size else _first_size(recording, topic.name, [index])
+                if listed != actual:
                     raise MayhemError(
-                        f"{entry.place} is {entry.image.width}x{entry.image.height} pixels, but {topic.name} of "
-                        f"{paths[stem]} is {size[0]}x{size[1]}: pass the recording or the --topic it was exported from."
+                        f"{entry.place} is {listed[0]}x{listed[1]} pixels, but {topic.name} of {paths[stem]} is "
+                        f"{actual[0]}x{actual[1]}: pass the recording or the --topic it was exported from."
                     )
                 frames[stem, index] = recording.frame(topic.name, index)
     return frames
+
+
+def _first_size(recording: Recording, topic: str, indices: Sequence[int]) -> tuple[int, int]:
+    """(width, height) of the first of these images that can be decoded."""
+    for index in indices:
+        try:
+            height, width = recording.read_image(topic, index).shape[:2]
+        except MayhemError:
+            if index == indices[-1]:
+                raise
+        else:
+            return width, height
+    return 0, 0
 
 
 def _labelled_shapes(
@@ -217,13 +279,14 @@ def _boxes(
         if not category.is_thing:
             continue
         drawn = _box_around(shape, image)
+        is_crowd = isinstance(shape, BoxShape) and shape.is_crowd
         x1, y1, x2, y2 = drawn
         box = max(x1, 0.0), max(y1, 0.0), min(x2, float(image.width)), min(y2, float(image.height))
         if box[2] <= box[0] or box[3] <= box[1]:
             dropped += 1
             continue
         clipped += box != drawn
-        labels.append(BoxLabel(category.id, box))
+        labels.append(BoxLabel(category.id, box, is_crowd))
     return tuple(labels), ImportCounts(clipped=clipped, dropped=dropped)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,45 @@ class SurfaceLabel:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What an annotation file says about an image in its own words, so that an export says it again.
+
+    Attributes:
+        document: the file's number in `DatasetIndex.documents`.
+        place: the image's place among all images of that file, from 0.
+        xml: the image's element; empty where tracks say it, which stay in the document.
+    """
+
+    document: int
+    place: int
+    xml: str = ""
+
+
+@dataclass(frozen=True)
+class SourceDocument:
+    """An annotation file that images of the index come from, without these.
+
+    Attributes:
+        name: the file's name.
+        xml: the file with an empty element in the place of each of its images.
+        left_out: (place, element) of its images that did not go into the index, being unlabelled.
+    """
+
+    name: str
+    xml: str
+    left_out: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
 class LabelledImage:
-    """One labelled frame and everything labelled on it; sizes in pixels, times in ns."""
+    """One labelled frame and everything labelled on it; sizes in pixels, times in ns.
+
+    Attributes:
+        boxes: what training reads of things.
+        surfaces: what training reads of surfaces.
+        file_name: the extracted image, relative to the folder of extracted images; None where it was not extracted.
+        origin: what was drawn, where an exporter can write it again as it was.
+    """
 
     id: int
     width: int
@@ -61,6 +99,7 @@ class LabelledImage:
     boxes: tuple[BoxLabel, ...] = ()
     surfaces: tuple[SurfaceLabel, ...] = ()
     file_name: str | None = None
+    origin: Origin | None = None
 
     @property
     def name(self) -> str:
@@ -70,10 +109,11 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """Every labelled frame of a dataset, with its classes and splits."""
+    """Every labelled frame of a dataset, with its classes and splits, and the annotation files behind it."""
 
     categories: tuple[Category, ...]
     images: tuple[LabelledImage, ...]
+    documents: tuple[SourceDocument, ...] = ()
 
     @property
     def things(self) -> tuple[Category, ...]:
@@ -111,7 +151,7 @@ class DatasetIndex:
                         "id": len(annotations) + 1,
                         "image_id": image.id,
                         "category_id": label.category_id,
-                        "bbox": [x1, y1, x2 - x1, y2 - y1],
+                        **_bbox(label.box),
                         "area": (x2 - x1) * (y2 - y1),
                         "iscrowd": int(label.is_crowd),
                     }
@@ -129,7 +169,15 @@ class DatasetIndex:
                     }
                 )
         return {
-            "info": {"description": "Mayhem dataset index", "version": "1"},
+            "info": {
+                "description": "Mayhem dataset index",
+                "version": "1",
+                **(
+                    {"documents": [_document_to_coco(document) for document in self.documents]}
+                    if self.documents
+                    else {}
+                ),
+            },
             "categories": [{"id": c.id, "name": c.name, "isthing": int(c.is_thing)} for c in self.categories],
             "images": [_image_to_coco(image) for image in self.images],
             "annotations": annotations,
@@ -139,6 +187,7 @@ class DatasetIndex:
     def from_coco(cls, coco: dict[str, Any]) -> DatasetIndex:
         """The inverse of `to_coco`. Raises KeyError, TypeError or ValueError where a field is missing or wrong."""
         categories = tuple(Category(c["id"], c["name"], bool(c["isthing"])) for c in coco["categories"])
+        documents = tuple(_document(document) for document in dict(coco.get("info", {})).get("documents", ()))
         sizes = {image["id"]: [image["height"], image["width"]] for image in coco["images"]}
         if len(sizes) != len(coco["images"]):
             raise ValueError("two images share one id")
@@ -147,9 +196,7 @@ class DatasetIndex:
         surfaces: dict[int, list[SurfaceLabel]] = {image["id"]: [] for image in coco["images"]}
         for annotation in coco["annotations"]:
             if is_thing[annotation["category_id"]]:
-                x, y, width, height = (float(v) for v in annotation["bbox"])
-                box = (x, y, x + width, y + height)
-                label = BoxLabel(annotation["category_id"], box, bool(annotation.get("iscrowd", 0)))
+                label = BoxLabel(annotation["category_id"], _corners(annotation), bool(annotation.get("iscrowd", 0)))
                 boxes[annotation["image_id"]].append(label)
             else:
                 rle = annotation["segmentation"]
@@ -172,10 +219,11 @@ class DatasetIndex:
                 boxes=tuple(boxes[image["id"]]),
                 surfaces=tuple(surfaces[image["id"]]),
                 file_name=image.get("file_name"),
+                origin=_origin(image.get("origin"), len(documents)),
             )
             for image in coco["images"]
         )
-        return cls(categories, images)
+        return cls(categories, images, documents)
 
     def save(self, path: Path, *, force: bool = False) -> None:
         """Writes the index as one JSON file, whole or not at all."""
@@ -207,6 +255,26 @@ def dataset_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def _bbox(box: tuple[float, float, float, float]) -> dict[str, list[float]]:
+    """COCO's `bbox`, and the `corners` where sides that are added to the first one cannot give the other."""
+    x1, y1, x2, y2 = box
+    width, height = _shortest_length(x1, x2), _shortest_length(y1, y2)
+    fields = {"bbox": [x1, y1, width, height]}
+    return fields if (x1 + width, y1 + height) == (x2, y2) else fields | {"corners": [x1, y1, x2, y2]}
+
+
+def _corners(annotation: dict[str, Any]) -> tuple[float, float, float, float]:
+    x1, y1, x2, y2 = (float(value) for value in annotation.get("corners", annotation["bbox"]))
+    return (x1, y1, x2, y2) if "corners" in annotation else (x1, y1, x1 + x2, y1 + y2)
+
+
+def _shortest_length(start: float, end: float) -> float:
+    """The decimal with the fewest digits that, added to `start`, gives `end`: the plain difference has fifteen."""
+    length = end - start
+    candidates = (*(round(length, digits) for digits in range(1, 16)), length, math.nextafter(length, math.inf))
+    return next((candidate for candidate in candidates if start + candidate == end), length)
+
+
 def _image_to_coco(image: LabelledImage) -> dict[str, Any]:
     """`file_name` is there only where images were extracted, though COCO tools show the frame's name then too."""
     fields: dict[str, Any] = {
@@ -223,4 +291,24 @@ def _image_to_coco(image: LabelledImage) -> dict[str, Any]:
     }
     if image.file_name is not None:
         fields["file_name"] = image.file_name
+    if image.origin is not None:
+        fields["origin"] = {"document": image.origin.document, "place": image.origin.place, "xml": image.origin.xml}
     return fields
+
+
+def _origin(fields: dict[str, Any] | None, documents: int) -> Origin | None:
+    if fields is None:
+        return None
+    origin = Origin(int(fields["document"]), int(fields["place"]), str(fields["xml"]))
+    if not 0 <= origin.document < documents:
+        raise ValueError(f"an image comes from document {origin.document}, which is not there")
+    return origin
+
+
+def _document_to_coco(document: SourceDocument) -> dict[str, Any]:
+    return {"name": document.name, "xml": document.xml, "left_out": [list(image) for image in document.left_out]}
+
+
+def _document(fields: dict[str, Any]) -> SourceDocument:
+    left_out = tuple((int(place), str(xml)) for place, xml in fields["left_out"])
+    return SourceDocument(str(fields["name"]), str(fields["xml"]), left_out)

@@ -9,17 +9,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Drawn:
+    """What every shape says besides its label and its outline.
+
+    Attributes:
+        occluded: something stands before it.
+        source: who drew it ("manual", "auto", ...), empty where the file does not say.
+        attributes: (name, value) of each attribute, in document order.
+    """
+
+    occluded: bool = False
+    source: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(frozen=True)
-class BoxShape:
-    """A rectangle: `box` is (x1, y1, x2, y2) in image pixels as drawn; a rotated one is its upright hull."""
+class BoxShape(_Drawn):
+    """A rectangle: `box` is (x1, y1, x2, y2) in image pixels as drawn; a rotated one is its upright hull.
+
+    `is_crowd`: it stands for several objects at once, as COCO and CVAT's attribute of that name have it.
+    """
 
     label: str
     box: tuple[float, float, float, float]
     z_order: int = 0
+    is_crowd: bool = False
 
 
 @dataclass(frozen=True)
-class PolygonShape:
+class PolygonShape(_Drawn):
     """A closed polygon: `points` is float64 [P, 2], (x, y) in image pixels, (0, 0) the top left pixel's outer edge."""
 
     label: str
@@ -28,7 +47,7 @@ class PolygonShape:
 
 
 @dataclass(frozen=True)
-class MaskShape:
+class MaskShape(_Drawn):
     """A painted mask: `runs` is int64 [R], alternating lengths of 0s and 1s (0s first) along the rows of `window`.
 
     `window` is (left, top, width, height) in image pixels and lies within the image.
@@ -41,8 +60,8 @@ class MaskShape:
 
 
 @dataclass(frozen=True)
-class OtherShape:
-    """A shape that says neither box nor surface (points, polyline, ellipse, cuboid, skeleton)."""
+class OtherShape(_Drawn):
+    """A shape that says neither box nor surface (points, polyline, cuboid, skeleton)."""
 
     label: str
     kind: str
@@ -54,18 +73,31 @@ Shape = AreaShape | OtherShape
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """One listed image; `shapes` in document order, sizes in pixels."""
+    """One listed image; `shapes` in document order, sizes in pixels.
+
+    Attributes:
+        name: the frame's name.
+        original: the image as its file says it, for an exporter that is to say it again; empty where none does.
+    """
 
     name: str
     width: int
     height: int
     shapes: tuple[Shape, ...]
+    original: str = ""
 
 
 @dataclass(frozen=True)
 class AnnotationFile:
-    """One annotation file: the labels its task declares, in their order, and its images."""
+    """One annotation file: the labels its task declares, in their order, and its images.
+
+    Attributes:
+        original: the file as it is, without what its images say themselves; empty where no exporter needs it.
+        is_video: its images are frames of a video, which is taken for the recording of its name.
+    """
 
     path: Path
     labels: tuple[str, ...]
     images: tuple[AnnotatedImage, ...]
+    original: str = ""
+    is_video: bool = False

@@ -1,12 +1,77 @@
-"""Who trains and who judges: splits by whole recordings or by one block of time, never by shuffled neighbours."""
+"""Who trains and who judges: splits by whole recordings or by blocks of time, never by shuffled neighbours."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
 
 from mayhem_ros.errors import UsageError
+from mayhem_train.datasets.split_file import SplitFile
+from mayhem_train.datasets.time_blocks import TimeBlock
 
 Frames = Mapping[str, Sequence[int]]
+
+# Labelled, but neither trained on nor judged by.
+UNUSED = "unused"
+_ORDER = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """How frames are split; what is named explicitly goes first, then validation gets its share, the rest trains.
+
+    Attributes:
+        validation: recordings that validate as a whole.
+        test: recordings that test as a whole.
+        validation_blocks: stretches of recordings that validate.
+        test_blocks: stretches of recordings that test.
+        validation_fraction: share of the other frames that validates where neither `validation` nor
+            `validation_blocks` say who does.
+        by: where that share comes from: "recording", see `split_frames`; "time", the end of every recording.
+        gap_s: frames less than this many seconds from one of a later split in the same recording are left out.
+        file: says it all instead of everything above.
+    """
+
+    validation: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    validation_blocks: tuple[TimeBlock, ...] = ()
+    test_blocks: tuple[TimeBlock, ...] = ()
+    validation_fraction: float = 0.2
+    by: Literal["recording", "time"] = "recording"
+    gap_s: float = 0.0
+    file: SplitFile | None = None
+
+
+def assign_splits(times_ns: Mapping[tuple[str, int], int], plan: SplitPlan) -> dict[tuple[str, int], str]:
+    """Assigns every (recording, frame index), given with its log time, to "train", "val", "test" or "unused".
+
+    Raises:
+        UsageError: the plan contradicts itself, or names a recording or a block that has no labelled frames.
+        MayhemError: the split file does not fit the frames.
+    """
+    if not plan.gap_s >= 0:
+        raise UsageError(f"--gap is {plan.gap_s:g}: choose seconds from 0.")
+    named = plan.validation or plan.test or plan.validation_blocks or plan.test_blocks
+    if plan.file is not None:
+        if named or plan.by == "time":
+            raise UsageError("--split-file says it all: leave out --val, --test, their blocks and --split time.")
+        return _with_gap(plan.file.assign(times_ns), times_ns, plan.gap_s)
+    if plan.by == "time" and (plan.validation or plan.validation_blocks):
+        raise UsageError("--split time chooses the validation frames itself: leave out --val and --val-block, or it.")
+    frames = _by_recording(times_ns)
+    whole = split_frames(frames, validation=plan.validation, test=plan.test, validation_fraction=0)
+    splits = {key: split for key, split in whole.items() if split != "train"} | _blocks(frames, times_ns, plan)
+    rest = _by_recording(key for key in times_ns if key not in splits)
+    if plan.by == "time":
+        for recording, indices in rest.items():
+            splits |= _time_block(recording, indices, _checked_fraction(plan.validation_fraction))
+    elif rest:
+        fraction = 0.0 if plan.validation or plan.validation_blocks else plan.validation_fraction
+        splits |= split_frames(rest, validation_fraction=fraction)
+    return _with_gap(splits, times_ns, plan.gap_s)
 
 
 def split_frames(
@@ -30,8 +95,7 @@ def split_frames(
     Raises:
         UsageError: a name is no labelled recording or is named twice, or the fraction is not in [0, 1).
     """
-    if not 0 <= validation_fraction < 1:
-        raise UsageError(f"--val-fraction is {validation_fraction:g}: choose a value from 0 to below 1.")
+    _checked_fraction(validation_fraction)
     named = [*validation, *test]
     for recording in named:
         if recording not in frames:
@@ -68,6 +132,61 @@ def _last_recordings(recordings: Sequence[str], frames: Frames, fraction: float)
 
 def _time_block(recording: str, indices: Sequence[int], fraction: float) -> dict[tuple[str, int], str]:
     ordered = sorted(indices)
-    count = max(1, round(fraction * len(ordered))) if len(ordered) > 1 else 0
+    count = max(1, round(fraction * len(ordered))) if len(ordered) > 1 and fraction else 0
     first = len(ordered) - count
     return {(recording, index): "val" if place >= first else "train" for place, index in enumerate(ordered)}
+
+
+def _checked_fraction(fraction: float) -> float:
+    if not 0 <= fraction < 1:
+        raise UsageError(f"--val-fraction is {fraction:g}: choose a value from 0 to below 1.")
+    return fraction
+
+
+def _by_recording(keys: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
+    frames: dict[str, list[int]] = {}
+    for recording, index in sorted(keys):
+        frames.setdefault(recording, []).append(index)
+    return frames
+
+
+def _blocks(frames: Frames, times_ns: Mapping[tuple[str, int], int], plan: SplitPlan) -> dict[tuple[str, int], str]:
+    splits: dict[tuple[str, int], str] = {}
+    owners: dict[tuple[str, int], TimeBlock] = {}
+    for split, blocks in (("val", plan.validation_blocks), ("test", plan.test_blocks)):
+        for block in blocks:
+            if block.recording not in frames:
+                raise UsageError(
+                    f"No labelled recording is called {block.recording!r}: choose among {', '.join(sorted(frames))}."
+                )
+            if block.recording in (*plan.validation, *plan.test):
+                raise UsageError(
+                    f"Recording {block.recording!r} is named as a whole and by the block {block}: name it once."
+                )
+            indices = block.indices({index: times_ns[block.recording, index] for index in frames[block.recording]})
+            if not indices:
+                raise UsageError(f"No labelled frame lies in the block {block}: choose another stretch.")
+            for key in ((block.recording, index) for index in sorted(indices)):
+                if key in owners:
+                    raise UsageError(f"The blocks {owners[key]} and {block} overlap: give them different frames.")
+                owners[key], splits[key] = block, split
+    return splits
+
+
+def _with_gap(
+    splits: dict[tuple[str, int], str], times_ns: Mapping[tuple[str, int], int], gap_s: float
+) -> dict[tuple[str, int], str]:
+    """The splits, without frames too close to one of a later split (in the order train, val, test)."""
+    if not gap_s:
+        return splits
+    found = dict(splits)
+    for recording, indices in _by_recording(splits).items():
+        for place, split in enumerate(_ORDER[:-1]):
+            later = [i for i in indices if splits[recording, i] in _ORDER[place + 1 :]]
+            if not later:
+                continue
+            times = np.array([times_ns[recording, i] for i in later], np.int64)
+            for index in (i for i in indices if splits[recording, i] == split):
+                if np.abs(times - times_ns[recording, index]).min() < gap_s * 1e9:
+                    found[recording, index] = UNUSED
+    return found

@@ -37,21 +37,25 @@ def paint(layers: Iterable[tuple[int, dict[str, Any]]], width: int, height: int)
 
     Returns the encoding of what remains visible of each category, its counts as text, without the empty ones.
     """
-    # Neighbouring layers of one category are united in encoded form, so that the usual image with one surface
-    # never becomes pixels.
     merged = [
         (category, rle_codec.merge([rle for _, rle in group]))
         for category, group in groupby(layers, key=lambda layer: layer[0])
     ]
-    if len(merged) == 1:
-        visible = dict(merged)
-    else:
-        canvas = np.full((height, width), BACKGROUND, np.int32, order="F")
-        for category, rle in merged:
-            canvas[rle_codec.decode(rle).view(bool)] = category
-        visible = {int(category): _encode(canvas == category) for category in np.unique(canvas)}
-    visible.pop(BACKGROUND, None)
-    return {category: _as_text(rle) for category, rle in visible.items() if rle_codec.area(rle) > 0}
+    visible: dict[int, list[dict[str, Any]]] = {}
+    cover: dict[str, Any] | None = None  # what lies above
+    for category, rle in reversed(merged):
+        if category != BACKGROUND:
+            visible.setdefault(category, []).append(rle if cover is None else _uncovered(rle, cover))
+        cover = rle if cover is None else rle_codec.merge([rle, cover])
+    united = {category: rle_codec.merge(parts) for category, parts in sorted(visible.items())}
+    return {category: _as_text(rle) for category, rle in united.items() if rle_codec.area(rle) > 0}
+
+
+def _uncovered(rle: dict[str, Any], cover: dict[str, Any]) -> dict[str, Any]:
+    """The pixels of `rle` that `cover` leaves; only where they meet do they become pixels, which is slow."""
+    if not rle_codec.area(rle_codec.merge([rle, cover], intersect=True)):
+        return rle
+    return _encode(rle_codec.decode(rle) > rle_codec.decode(cover))
 
 
 def _polygon_rle(points: NDArray[np.float64], width: int, height: int) -> dict[str, Any]:

@@ -6,20 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from mayhem_ros.errors import UsageError
+from mayhem_train.datasets.box_clipping import clip_boxes
 from mayhem_train.datasets.index import UNLABELLED
 from mayhem_train.datasets.photometric import Photometric, vary_colours
 from mayhem_train.datasets.ranges import check_range, log_uniform, uniform
+from mayhem_train.datasets.rotation import BORDER_COLOUR, rotate
 from mayhem_train.datasets.samples import Sample
-
-# ImageNet's mean colour, which normalisation turns into zero: what lies beyond the image's border.
-_BORDER_COLOUR = (124, 116, 104)
-# A box of which a crop leaves less than this share of its area, or than this side in pixels, says too little.
-_LEAST_VISIBLE_SHARE = 0.3
-_LEAST_SIDE = 2.0
+from mayhem_train.datasets.torchvision_transforms import apply_transforms
 
 
 class EvaluationTransform:
@@ -56,6 +53,8 @@ class TrainTransform:
         max_scale: largest zoom; 2 shows half the image's width and height.
         aspect: the window's sides differ by a factor from 1 / (1 + a) to 1 + a from the image's.
         photometric: how far colours are varied; None leaves them alone.
+        rotation: largest turn about the image's centre, degrees, either way; see `rotate`.
+        transforms: torchvision transforms (v2) applied last, at the network's size.
 
     Boxes are cut at the window and left out where less than 30 % of their area or less than 2 pixels of a side remain.
     Everything random comes from torch's CPU generator.
@@ -69,6 +68,8 @@ class TrainTransform:
         max_scale: float = 2.0,
         aspect: float = 0.1,
         photometric: Photometric | None = Photometric(),  # noqa: B008 (it is frozen)
+        rotation: float = 0.0,
+        transforms: Sequence[nn.Module] = (),
     ) -> None:
         self.size = network_size(size)
         self.flip = check_range("flip", flip, 0, 1)
@@ -76,17 +77,25 @@ class TrainTransform:
         self.max_scale = check_range("max_scale", max_scale, min_scale, 10)
         self.aspect = check_range("aspect", aspect, 0, 1)
         self.photometric = photometric
+        self.rotation = check_range("rotation", rotation, 0, 180)
+        self.transforms = tuple(transforms)
 
     def __call__(self, sample: Sample) -> Sample:
         """A variation of the sample at the network's size."""
-        image, boxes, labels, mask = crop(sample, self._window(sample.mask.shape), self.size)
-        if torch.rand(()) < self.flip:
-            image, mask = image.flip(-1), mask.flip(-1)
-            left, top, right, bottom = boxes.unbind(1)
-            boxes = torch.stack([self.size[1] - right, top, self.size[1] - left, bottom], 1)
-        if self.photometric is not None:
-            image = vary_colours(image, self.photometric)
-        return replace(sample, image=to_uint8(image), boxes=boxes, labels=labels, mask=mask)
+        return self.vary(self.show(sample, self.size))
+
+    def show(self, sample: Sample, size: tuple[int, int]) -> Sample:
+        """A view of the sample, turned, cut and mirrored, at `size`; its image is float32 and not rounded to levels."""
+        if self.rotation:
+            sample = rotate(sample, uniform(-self.rotation, self.rotation))
+        view = crop(sample, self._window(sample.mask.shape), size)
+        return mirror(view) if torch.rand(()) < self.flip else view
+
+    def vary(self, view: Sample) -> Sample:
+        """A view at the network's size with varied colours, rounded to uint8, after all further transforms."""
+        image = view.image if self.photometric is None else vary_colours(view.image, self.photometric)
+        varied = replace(view, image=to_uint8(image))
+        return apply_transforms(varied, self.transforms) if self.transforms else varied
 
     def _window(self, shape: Sequence[int]) -> tuple[int, int, int, int]:
         """(left, top, width, height) in whole source pixels: zoom uniform in its logarithm, place uniform."""
@@ -123,24 +132,27 @@ def to_uint8(image: Tensor) -> Tensor:
     return image.round().clamp_(0, 255).to(torch.uint8)
 
 
-def crop(
-    sample: Sample, window: tuple[int, int, int, int], size: tuple[int, int]
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def crop(sample: Sample, window: tuple[int, int, int, int], size: tuple[int, int]) -> Sample:
     """The window (left, top, width, height; whole source pixels, may leave the image) of a sample, stretched to `size`.
 
-    Returns image float32 [3, *size], levels 0 to 255; boxes float32 [M, 4]; labels int64 [M]; mask uint8 [*size].
+    Its image is float32 [3, *size], levels 0 to 255 not rounded.
     """
     left, top, columns, rows = window
     image, mask = _cut(sample.image, sample.mask, window)
     offset = torch.tensor([left, top], dtype=torch.float32).repeat(2)
     scale = torch.tensor([size[1] / columns, size[0] / rows]).repeat(2)
-    whole = (sample.boxes - offset) * scale
-    limits = torch.tensor([size[1], size[0]], dtype=torch.float32).repeat(2)
-    boxes = whole.clamp(min=torch.zeros(4), max=limits)
-    sides = boxes[:, 2:] - boxes[:, :2]
-    visible = sides.prod(1) >= _LEAST_VISIBLE_SHARE * (whole[:, 2:] - whole[:, :2]).prod(1)
-    keep = visible & (sides >= _LEAST_SIDE).all(1)
-    return resize_image(image, size), boxes[keep], sample.labels[keep], resize_mask(mask, size)
+    view = replace(
+        sample, image=resize_image(image, size), mask=resize_mask(mask, size), boxes=(sample.boxes - offset) * scale
+    )
+    return clip_boxes(view, size)
+
+
+def mirror(sample: Sample) -> Sample:
+    """The sample mirrored left to right."""
+    left, top, right, bottom = sample.boxes.unbind(1)
+    width = sample.mask.shape[1]
+    boxes = torch.stack([width - right, top, width - left, bottom], 1)
+    return replace(sample, image=sample.image.flip(-1), mask=sample.mask.flip(-1), boxes=boxes)
 
 
 def _cut(image: Tensor, mask: Tensor, window: tuple[int, int, int, int]) -> tuple[Tensor, Tensor]:
@@ -150,7 +162,7 @@ def _cut(image: Tensor, mask: Tensor, window: tuple[int, int, int, int]) -> tupl
     seen, seen_mask = image[:, y1:y2, x1:x2], mask[y1:y2, x1:x2]
     if (y2 - y1, x2 - x1) == (rows, columns):
         return seen, seen_mask
-    canvas = torch.tensor(_BORDER_COLOUR, dtype=torch.uint8)[:, None, None].repeat(1, rows, columns)
+    canvas = torch.tensor(BORDER_COLOUR, dtype=torch.uint8)[:, None, None].repeat(1, rows, columns)
     canvas_mask = torch.full((rows, columns), UNLABELLED, dtype=torch.uint8)
     canvas[:, y1 - top : y2 - top, x1 - left : x2 - left] = seen
     canvas_mask[y1 - top : y2 - top, x1 - left : x2 - left] = seen_mask

@@ -30,19 +30,24 @@ class ScoreThresholdChooser:
         self,
         truth_boxes: NDArray[np.floating],
         truth_labels: NDArray[np.int64],
+        truth_crowd: NDArray[np.bool_],
         boxes: NDArray[np.floating],
         scores: NDArray[np.floating],
         labels: NDArray[np.int64],
     ) -> None:
-        """Adds one image: boxes [N, 4] xyxy of one frame of reference, labels from 1."""
+        """Adds one image: boxes [N, 4] xyxy of one frame of reference, labels from 1.
+
+        Predictions that only lie on a crowd are neither right nor wrong, so they are not judged.
+        """
         for k in range(len(self._class_names)):
-            truth = truth_boxes[truth_labels == k + 1]
+            of_class = truth_labels == k + 1
             found = np.flatnonzero(labels == k + 1)
             found = found[np.argsort(-scores[found], kind="stable")]
-            matches = match_boxes(boxes[found], truth, np.zeros(len(truth), bool))
-            self._objects[k] += len(truth)
-            self._scores[k].extend(scores[found].tolist())
-            self._hits[k].extend(matches.right.tolist())
+            matches = match_boxes(boxes[found], truth_boxes[of_class], truth_crowd[of_class])
+            judged = matches.right | matches.wrong
+            self._objects[k] += int((~truth_crowd[of_class]).sum())
+            self._scores[k].extend(scores[found][judged].tolist())
+            self._hits[k].extend(matches.right[judged].tolist())
 
     def compute(self) -> dict[str, float]:
         """Per class the threshold; predictions scored at least that much are kept."""

@@ -100,7 +100,8 @@ class SSDLite(nn.Module):
     def losses(self, predictions: BoxPredictions, targets: Targets) -> dict[str, Tensor]:
         """The two terms of SSD's loss, each a sum over matched default boxes divided by their number.
 
-        Classification counts the hardest negatives only, three for each positive and at least three an image.
+        Classification counts the hardest negatives only, three for each positive and at least three an image; what lies
+        on a crowd is no negative.
         """
         matched = [self._match(boxes, labels) for boxes, labels in zip(targets.boxes, targets.labels, strict=True)]
         labels = torch.stack([labels for labels, _ in matched])
@@ -110,8 +111,9 @@ class SSDLite(nn.Module):
         localisation = functional.smooth_l1_loss(predictions.offsets[positive], offsets[positive], reduction="sum")
         entropy = functional.cross_entropy(predictions.logits.transpose(1, 2), labels, reduction="none")
         negatives = NEGATIVES_PER_POSITIVE * positive.sum(1, keepdim=True).clamp(min=1)
-        hardness = entropy.detach().masked_fill(positive, -1.0)
-        hard = hardness.argsort(dim=1, descending=True).argsort(dim=1) < negatives
+        on_crowd = torch.stack([self._on_crowd(crowds) for crowds in targets.crowd_boxes])
+        hardness = entropy.detach().masked_fill(positive | on_crowd, -1.0)
+        hard = (hardness.argsort(dim=1, descending=True).argsort(dim=1) < negatives) & ~on_crowd
         classification = entropy[positive | hard].sum()
         return {"classification": classification / positives, "localisation": localisation / positives}
 
@@ -140,6 +142,14 @@ class SSDLite(nn.Module):
         objects = self._matcher(box_iou(boxes, self.default_boxes))
         offsets = self._coder.encode_single(boxes[objects.clamp(min=0)], self.default_boxes)
         return torch.where(objects >= 0, labels[objects.clamp(min=0)], 0), offsets
+
+    def _on_crowd(self, crowds: Tensor) -> Tensor:
+        """bool [A]: default boxes of which half or more lies on a crowd, by COCO's overlap with crowds."""
+        upper_left = torch.maximum(self.default_boxes[:, None, :2], crowds[None, :, :2])
+        lower_right = torch.minimum(self.default_boxes[:, None, 2:], crowds[None, :, 2:])
+        covered = (lower_right - upper_left).clamp(min=0).prod(2)
+        area = (self.default_boxes[:, 2:] - self.default_boxes[:, :2]).prod(1)
+        return (covered >= 0.5 * area[:, None]).any(1)
 
     def _decode(self, offsets: Tensor, default_boxes: Tensor) -> Tensor:
         """Boxes [N, K, 4] as shares of the image's sides, clipped to it."""

@@ -13,6 +13,7 @@ class Targets(Protocol):
     Attributes:
         boxes: per image float32 [M, 4], xyxy in pixels of the network's input.
         labels: per image int64 [M], 1 to K.
+        crowd_boxes: per image float32 [C, 4]: what lies on them is neither object nor background.
         masks: uint8 [N, H, W], 0 background, 1 to S, 255 unlabelled.
     """
 
@@ -23,6 +24,10 @@ class Targets(Protocol):
     @property
     def labels(self) -> tuple[Tensor, ...]:
         """Labels per image."""
+
+    @property
+    def crowd_boxes(self) -> tuple[Tensor, ...]:
+        """Crowds per image."""
 
     @property
     def masks(self) -> Tensor:

@@ -114,7 +114,7 @@ def train(arguments: Sequence[str]) -> TrainingRun:
             return _finished_run(cli.run_folder)
         console.print(f"Going on with {cli.run_folder} after epoch {done}.", highlight=False, soft_wrap=True)
     if cli.config.force:
-        refuse_inputs_within(cli.run_folder, [cli.datamodule.index, cli.datamodule.recordings])
+        refuse_inputs_within(cli.run_folder, cli.datamodule.inputs)
     cli.datamodule.setup("fit")  # names what is missing while the folder is untouched
     record_run(cli.run_folder, cli.settings, anew=cli.config.force)
     _introduce(cli)

@@ -183,11 +183,12 @@ class PerceptionModule(pl.LightningModule):
             scores = found.scores[place, :count].cpu().numpy()
             labels = found.labels[place, :count].cpu().numpy()
             network_sides = np.array([specification.width, specification.height] * 2, np.float32)
-            truth = batch.boxes[place].cpu().numpy() / network_sides * sides
-            truth_labels = batch.labels[place].cpu().numpy()
-            crowd = np.zeros(len(truth), bool)
+            objects, crowds = batch.boxes[place], batch.crowd_boxes[place]
+            truth = torch.cat([objects, crowds]).cpu().numpy() / network_sides * sides
+            truth_labels = torch.cat([batch.labels[place], batch.crowd_labels[place]]).cpu().numpy()
+            crowd = np.arange(len(truth)) >= len(objects)
             self._detections.add(int(image_id), truth, truth_labels, crowd, boxes, scores, labels)
-            self._thresholds.add(truth, truth_labels, boxes, scores, labels)
+            self._thresholds.add(truth, truth_labels, crowd, boxes, scores, labels)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         groups = []

@@ -1,169 +1,115 @@
-"""Reads "CVAT for images 1.1": one XML file that lists images and the boxes, polygons and masks drawn on them."""
+"""Reads "CVAT for images 1.1" and "CVAT for video 1.1": what was drawn on each image or each frame of a video."""
 
 from __future__ import annotations
 
-import math
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from xml.etree.ElementTree import Element, ParseError
-
-import numpy as np
-from defusedxml import DefusedXmlException
-from defusedxml.ElementTree import fromstring
-from numpy.typing import NDArray
+from types import MappingProxyType
+from xml.etree.ElementTree import Element
 
 from mayhem_ros.errors import MayhemError
-from mayhem_train.datasets.shapes import (
-    AnnotatedImage,
-    AnnotationFile,
-    BoxShape,
-    MaskShape,
-    OtherShape,
-    PolygonShape,
-    Shape,
-)
+from mayhem_train.datasets.cvat.documents import as_text, read_document
+from mayhem_train.datasets.cvat.shape_elements import read_shape, whole_number
+from mayhem_train.datasets.cvat.tracks import TrackFrame, track_frames
+from mayhem_train.datasets.cvat.video_tasks import VideoTask, video_tasks
+from mayhem_train.datasets.shapes import AnnotatedImage, AnnotationFile
 from mayhem_train.recordings.frame import parse_frame_name
 
-# A vertex may lie outside its image, but rasterising walks along every edge: this far out it is a mistake, not a shape.
-_FARTHEST_VERTEX_IN_IMAGE_SIZES = 10
+# How CVAT names the frames of a video, which have no names, where a video's task is exported as images.
+_VIDEO_FRAME = re.compile(r"^frame_([0-9]{6,12})(?:\.(?:png|jpg|jpeg))?$", re.IGNORECASE)
 
 
-def read_cvat(path: Path) -> AnnotationFile:
-    """Parses and checks one file. Document type declarations, so every entity, are refused.
+def read_cvat(path: Path, video_recordings: Mapping[str, str] = MappingProxyType({})) -> AnnotationFile:
+    """Parses and checks one file, XML or the zip archive CVAT gives. Document types, so every entity, are refused.
+
+    Its `original` holds everything but the images, in whose places stand empty ones; tracks stay in it.
+
+    Args:
+        path: the file.
+        video_recordings: of which recordings videos are, by the video's, the task's or the annotation file's name;
+            by "" that of all others. A video that is not named here is the recording of its own name.
 
     Raises:
-        MayhemError: the file is missing, empty, truncated, not XML, not CVAT for images 1.1, or holds an image name
-            that is no frame name or a shape that cannot be; the sentence names the file and the image.
+        MayhemError: the file is missing, empty, truncated, not XML, not CVAT's, or holds an image name that is no frame
+            name, a shape or a track that cannot be; the sentence names the file and the image or the track.
     """
-    root = _parse(path)
-    version = (root.findtext("version") or "1.1").strip()
-    if root.tag != "annotations" or version != "1.1":
-        raise MayhemError(
-            f'{path} is XML but not CVAT\'s (<{root.tag}>, version {version}): export it as "CVAT for images 1.1".'
-        )
-    if root.find("track") is not None:
-        raise MayhemError(f'{path} holds video tracks: export it as "CVAT for images 1.1".')
+    root = read_document(path)
     labels = tuple(name.text.strip() for name in root.findall("meta/*/labels/label/name") if name.text)
-    images = tuple(_image(element, path) for element in root.findall("image"))
-    if not images:
-        raise MayhemError(f'{path} lists no <image>: export it as "CVAT for images 1.1" from a task with images.')
-    return AnnotationFile(path, labels, images)
+    listed = root.findall("image")
+    has_tracks = root.find("track") is not None
+    if has_tracks:
+        if listed:
+            raise MayhemError(f"{path} lists images and video tracks: export them as two files.")
+        frames = track_frames(root, path)
+        images = tuple(_frame(frame, path, video_recordings) for frame in frames)
+    elif listed:
+        tasks = video_tasks(root, path)
+        images = tuple(_image(element, tasks, path, video_recordings) for element in listed)
+        _empty(root)
+    else:
+        raise MayhemError(
+            f'{path} lists no <image> and no <track>: export it as "CVAT for images 1.1" from a task with images.'
+        )
+    is_video = has_tracks or any(_VIDEO_FRAME.match(element.get("name", "")) for element in listed)
+    return AnnotationFile(path, labels, images, as_text(root, str(path)), is_video)
 
 
-def _parse(path: Path) -> Element:
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise MayhemError(f"Cannot read {path} ({error.strerror or error}): name a CVAT annotation file.") from error
-    if not content:
-        raise MayhemError(f"{path} is empty: export it from CVAT again.")
-    if content.startswith(b"PK"):
-        raise MayhemError(f"{path} is a zip archive: unpack it and name the annotations.xml in it.")
-    try:
-        root: Element = fromstring(content, forbid_dtd=True)
-    except DefusedXmlException as error:
-        raise MayhemError(f"{path} declares a document type or entities, which CVAT never does: refused.") from error
-    except (ParseError, ValueError, LookupError) as error:
-        raise MayhemError(f"{path} is not XML or is cut short ({error}): export it from CVAT again.") from error
-    return root
-
-
-def _image(element: Element, path: Path) -> AnnotatedImage:
-    name = element.get("name", "")
-    try:
-        parse_frame_name(name)
-    except MayhemError as error:
-        raise MayhemError(f"{path}: {error}") from error
-    place = f"{path}, image {name}"
-    width, height = (_whole_number(element, side, place) for side in ("width", "height"))
+def _image(
+    element: Element, tasks: Mapping[str, VideoTask], path: Path, recordings: Mapping[str, str]
+) -> AnnotatedImage:
+    name = _frame_name(element, tasks, path, recordings)
+    place = f"{path}, image {element.get('name')}"
+    width, height = (whole_number(element, side, place) for side in ("width", "height"))
     if width < 1 or height < 1:
         raise MayhemError(f"{place}: its size is {width}x{height} pixels: export it from CVAT again.")
-    shapes = tuple(_shape(child, width, height, place) for child in element if child.tag != "tag")
-    return AnnotatedImage(name, width, height, shapes)
+    shapes = tuple(
+        read_shape(child, child.get("label"), child.get("source", ""), width, height, place)
+        for child in element
+        if child.tag != "tag"
+    )
+    element.tail, tail = None, element.tail
+    original = as_text(element, place)
+    element.tail = tail
+    return AnnotatedImage(name, width, height, shapes, original)
 
 
-def _shape(element: Element, width: int, height: int, place: str) -> Shape:
-    label = element.get("label")
-    if not label:
-        raise MayhemError(f"{place}: a <{element.tag}> has no label: export it from CVAT again.")
-    place = f"{place}: the <{element.tag}> of {label!r}"
-    if element.tag == "box":
-        return BoxShape(label, _box(element, place), _z_order(element, place))
-    if element.tag == "polygon":
-        return PolygonShape(label, _polygon(element, width, height, place), _z_order(element, place))
-    if element.tag == "mask":
-        runs, window = _mask(element, width, height, place)
-        return MaskShape(label, runs, window, _z_order(element, place))
-    return OtherShape(label, element.tag)
+def _frame(frame: TrackFrame, path: Path, recordings: Mapping[str, str]) -> AnnotatedImage:
+    name = frame.task.image_name(frame.number, path, recordings)
+    assert frame.task.size is not None
+    place = f"{path}, frame {frame.number}"
+    shapes = tuple(
+        read_shape(shape.element, shape.track.get("label"), shape.track.get("source", ""), *frame.task.size, place)
+        for shape in frame.shapes
+    )
+    return AnnotatedImage(name, *frame.task.size, shapes)
 
 
-def _box(element: Element, place: str) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (_number(element, side, place) for side in ("xtl", "ytl", "xbr", "ybr"))
-    if x2 < x1 or y2 < y1:
-        raise MayhemError(f"{place} is reversed ({x1:g}, {y1:g} to {x2:g}, {y2:g}): draw it again in CVAT.")
-    if element.get("rotation") is None:
-        return x1, y1, x2, y2
-    angle = math.radians(_number(element, "rotation", place))
-    centre_x, centre_y, half_width, half_height = (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 2, (y2 - y1) / 2
-    cosine, sine = abs(math.cos(angle)), abs(math.sin(angle))
-    hull_x = half_width * cosine + half_height * sine
-    hull_y = half_width * sine + half_height * cosine
-    return centre_x - hull_x, centre_y - hull_y, centre_x + hull_x, centre_y + hull_y
-
-
-def _polygon(element: Element, width: int, height: int, place: str) -> NDArray[np.float64]:
+def _frame_name(element: Element, tasks: Mapping[str, VideoTask], path: Path, recordings: Mapping[str, str]) -> str:
+    """The frame's name behind an image's, which may stand in folders, as in tasks made of an archive."""
+    name = element.get("name", "")
+    video_frame = _VIDEO_FRAME.match(name)
+    if video_frame:
+        task = tasks.get(element.get("task_id", "") if "" not in tasks else "")
+        if task is None:
+            raise MayhemError(f"{path}: the file does not describe the task of image {name}: export it again.")
+        return task.image_name(int(video_frame[1]), path, recordings)
+    *folders, last = name.split("/")
+    if "\\" in name or any(folder in ("", ".", "..") for folder in folders):
+        last = name  # which is refused
     try:
-        points = np.array([pair.split(",") for pair in element.get("points", "").split(";")], np.float64)
-    except ValueError as error:
-        raise MayhemError(f"{place} has points that are not x,y;x,y;…: export it from CVAT again.") from error
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
-        raise MayhemError(f"{place} has fewer than three points: delete it in CVAT.")
-    if not np.isfinite(points).all():
-        raise MayhemError(f"{place} has a point that is no finite number: draw it again in CVAT.")
-    if np.abs(points).max() > _FARTHEST_VERTEX_IN_IMAGE_SIZES * max(width, height):
-        raise MayhemError(f"{place} has a point far outside the image: draw it again in CVAT.")
-    return points
-
-
-def _mask(element: Element, width: int, height: int, place: str) -> tuple[NDArray[np.int64], tuple[int, int, int, int]]:
-    left, top, columns, rows = (_whole_number(element, side, place) for side in ("left", "top", "width", "height"))
-    if min(left, top) < 0 or min(columns, rows) < 1 or left + columns > width or top + rows > height:
+        parse_frame_name(last)
+    except MayhemError as error:
         raise MayhemError(
-            f"{place} has a window ({columns}x{rows} at {left}, {top}) that leaves the image of {width}x{height}: "
-            "export it from CVAT again."
-        )
-    try:
-        runs = np.array(element.get("rle", "").split(","), np.int64)
-    except (ValueError, OverflowError) as error:
-        raise MayhemError(f"{place} has run lengths that are no whole numbers: export it from CVAT again.") from error
-    # Each run is compared too, since huge ones could overflow to a sum that fits.
-    if runs.min() < 0 or runs.max() > rows * columns or runs.sum() != rows * columns:
-        raise MayhemError(
-            f"{place} has run lengths that do not fill its window of {columns}x{rows} pixels: "
-            "export it from CVAT again."
-        )
-    return runs, (left, top, columns, rows)
-
-
-def _z_order(element: Element, place: str) -> int:
-    return 0 if element.get("z_order") is None else _whole_number(element, "z_order", place)
-
-
-def _number(element: Element, attribute: str, place: str) -> float:
-    text = element.get(attribute)
-    try:
-        number = float(text or "")
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise MayhemError(f"{place} has {attribute}={text!r}, which is no finite number: export it from CVAT again.")
-    return number
-
-
-def _whole_number(element: Element, attribute: str, place: str) -> int:
-    text = element.get(attribute)
-    try:
-        return int(text or "")
-    except ValueError as error:
-        raise MayhemError(
-            f"{place} has {attribute}={text!r}, which is no whole number: export it from CVAT again."
+            f"{path}: Image name {name!r} is not <recording>-<index>.png: name it as it was exported."
         ) from error
+    return last
+
+
+def _empty(root: Element) -> None:
+    """Leaves of each image an element without anything in its place."""
+    for place, child in enumerate(root):
+        if child.tag == "image":
+            empty = Element("image")
+            empty.tail = child.tail
+            root[place] = empty

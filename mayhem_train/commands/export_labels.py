@@ -1,0 +1,45 @@
+"""`mayhem export-labels`: a dataset index becomes CVAT or COCO annotations."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mayhem_ros.errors import UsageError
+from mayhem_train.console import console
+from mayhem_train.datasets.coco import export_coco
+from mayhem_train.datasets.cvat.exporting import export_cvat
+from mayhem_train.datasets.index import DatasetIndex
+from mayhem_train.outputs import refuse_existing, refuse_inputs_within
+
+EXAMPLE = "mayhem export-labels index.json --format coco --out coco.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the verb's arguments."""
+    parser.add_argument("index", type=Path, metavar="INDEX.json", help="the dataset index")
+    parser.add_argument("--format", choices=("cvat", "coco"), required=True, help="what to write")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="the JSON file to write, with cvat the folder of XML files"
+    )
+    parser.add_argument(
+        "--surfaces", choices=("rle", "polygon"), help="with coco: masks as run lengths (default) or exact polygons"
+    )
+    parser.add_argument("--force", action="store_true", help="replace what exists")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Does the work and returns the exit code."""
+    refuse_existing(arguments.out, force=arguments.force)
+    refuse_inputs_within(arguments.out, [arguments.index])
+    if arguments.format == "cvat":
+        if arguments.surfaces is not None:
+            raise UsageError("--surfaces is for COCO, as CVAT gets every shape as it was drawn: leave it out.")
+        written = export_cvat(DatasetIndex.load(arguments.index), arguments.out, force=arguments.force)
+    else:
+        polygons = arguments.surfaces == "polygon"
+        export_coco(DatasetIndex.load(arguments.index), arguments.out, polygons=polygons, force=arguments.force)
+        written = (arguments.out,)
+    for path in written:
+        console.print(f"wrote {path}", soft_wrap=True, markup=False, highlight=False)
+    return 0

@@ -1,0 +1,31 @@
+"""`mayhem import-coco`: COCO annotation files become one dataset index."""
+
+from __future__ import annotations
+
+import argparse
+from functools import partial
+from pathlib import Path
+
+from mayhem_train.commands.import_arguments import add_import_arguments, run_import
+from mayhem_train.datasets.classes import read_class_map
+from mayhem_train.datasets.coco import read_coco
+
+EXAMPLE = "mayhem import-coco instances.json --recordings recordings/ --out index.json --classes classes.yaml"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the verb's arguments."""
+    parser.add_argument(
+        "files",
+        nargs="+",
+        type=Path,
+        metavar="FILE.json",
+        help="COCO annotations; without --classes categories are things, those with `isthing` 0 surfaces",
+    )
+    add_import_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Does the work and returns the exit code."""
+    classes = None if arguments.classes is None else read_class_map(arguments.classes)
+    return run_import(arguments, partial(read_coco, classes=classes))

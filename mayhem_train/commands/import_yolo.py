@@ -1,0 +1,40 @@
+"""`mayhem import-yolo`: folders of YOLO label files become one dataset index."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from mayhem_train.commands.import_arguments import add_import_arguments, run_import
+from mayhem_train.datasets.shapes import AnnotationFile
+from mayhem_train.datasets.yolo import read_class_names, read_yolo
+from mayhem_train.outputs import refuse_inputs_within
+
+EXAMPLE = "mayhem import-yolo labels/ --names data.yaml --recordings recordings/ --out index.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the verb's arguments."""
+    parser.add_argument("files", nargs="+", type=Path, metavar="DIR", help="folders of <recording>-<index>.txt files")
+    parser.add_argument(
+        "--names",
+        type=Path,
+        required=True,
+        metavar="DATA.yaml",
+        help="class names: data.yaml, classes.txt or obj.names",
+    )
+    add_import_arguments(parser)
+    # In YOLO a frame that nobody looked at has no label file, and one that shows nothing an empty one.
+    parser.set_defaults(empty_means_empty=True)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Does the work and returns the exit code."""
+    labels = (path for folder in arguments.files for path in folder.rglob("*.txt"))
+    refuse_inputs_within(arguments.out, [arguments.names, *labels])
+    names = read_class_names(arguments.names)
+
+    def read(folder: Path) -> AnnotationFile:
+        return read_yolo(folder, names, arguments.recordings, topic=arguments.topic, distro=arguments.distro)
+
+    return run_import(arguments, read)
