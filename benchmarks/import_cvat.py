@@ -23,12 +23,12 @@ from rosbags.rosbag2 import Writer
 from rosbags.rosbag2.enums import StoragePlugin
 from rosbags.typesys import Stores, get_typestore
 
-from mayhem_train.datasets.cvat.exporting import export_cvat
-from mayhem_train.datasets.cvat.reading import read_cvat
-from mayhem_train.datasets.cvat.writing import write_cvat
-from mayhem_train.datasets.importing import import_annotations
+from mayhem_train.datasets.annotations.cvat.exporting import export_cvat
+from mayhem_train.datasets.annotations.cvat.reading import read_cvat
+from mayhem_train.datasets.annotations.cvat.writing import write_cvat
+from mayhem_train.datasets.annotations.importing import import_annotations
+from mayhem_train.datasets.annotations.shapes import AnnotatedImage, BoxShape, MaskShape, PolygonShape, Shape
 from mayhem_train.datasets.index import DatasetIndex
-from mayhem_train.datasets.shapes import AnnotatedImage, BoxShape, MaskShape, PolygonShape, Shape
 from mayhem_train.recordings.frame import frame_name
 
 HEIGHT, WIDTH = 480, 640

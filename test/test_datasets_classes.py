@@ -8,8 +8,8 @@ import pytest
 from datasets_drives import box_element, image_element, polygon_element, write_cvat
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_train.datasets.classes import ClassMap, infer_class_map, read_class_map
-from mayhem_train.datasets.cvat.reading import read_cvat
+from mayhem_train.datasets.annotations.classes import ClassMap, infer_class_map, read_class_map
+from mayhem_train.datasets.annotations.cvat.reading import read_cvat
 from mayhem_train.datasets.index import Category
 
 FLOOR = polygon_element("floor", "0,0;9,0;9,9")

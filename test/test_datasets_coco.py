@@ -17,12 +17,12 @@ from pycocotools import mask as rle_codec
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.cli import main
-from mayhem_train.datasets.classes import ClassMap
-from mayhem_train.datasets.coco import read_coco
-from mayhem_train.datasets.importing import ImportCounts, ImportedDataset, import_annotations
+from mayhem_train.datasets.annotations.classes import ClassMap
+from mayhem_train.datasets.annotations.coco import read_coco
+from mayhem_train.datasets.annotations.importing import ImportCounts, ImportedDataset, import_annotations
+from mayhem_train.datasets.annotations.shapes import MaskShape
+from mayhem_train.datasets.annotations.surfaces import shape_rle
 from mayhem_train.datasets.index import BoxLabel, Category, DatasetIndex
-from mayhem_train.datasets.shapes import MaskShape
-from mayhem_train.datasets.surfaces import shape_rle
 
 NAME = "drive-a-000003.png"
 CAR, PERSON, ROAD = 7, 3, 9

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from pycocotools import mask as rle_codec
 
-from mayhem_train.datasets.contours import Outline, mask_shape, outline_parts, row_runs
-from mayhem_train.datasets.cvat.reading import read_cvat
-from mayhem_train.datasets.shapes import PolygonShape
-from mayhem_train.datasets.surfaces import paint, shape_rle
+from mayhem_train.datasets.annotations.contours import Outline, mask_shape, outline_parts, row_runs
+from mayhem_train.datasets.annotations.cvat.reading import read_cvat
+from mayhem_train.datasets.annotations.shapes import PolygonShape
+from mayhem_train.datasets.annotations.surfaces import paint, shape_rle
 
 DATA = Path(os.environ.get("MAYHEM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 MASKS = arrays.arrays(np.uint8, arrays.array_shapes(min_dims=2, max_dims=2, max_side=14), elements=st.integers(0, 3))

@@ -13,8 +13,8 @@ import pytest
 from datasets_drives import box_element, image_element, polygon_element, write_cvat
 
 from mayhem_ros.errors import MayhemError
-from mayhem_train.datasets.cvat.reading import read_cvat
-from mayhem_train.datasets.shapes import BoxShape, MaskShape, OtherShape, PolygonShape
+from mayhem_train.datasets.annotations.cvat.reading import read_cvat
+from mayhem_train.datasets.annotations.shapes import BoxShape, MaskShape, OtherShape, PolygonShape
 
 DATA = Path(os.environ.get("MAYHEM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 BOX = box_element("car", 1, 2, 3, 4)
@@ -155,7 +155,7 @@ def test_archives_that_cannot_be_read_are_refused(tmp_path: Path, monkeypatch: p
     encrypted[whole.rindex(b"PK\x01\x02") + 8] |= 1
     (locked := tmp_path / "locked.zip").write_bytes(encrypted)
     assert "encrypted" in refusal(locked)
-    monkeypatch.setattr("mayhem_train.datasets.cvat.documents._LARGEST_MEMBER", 10_000)
+    monkeypatch.setattr("mayhem_train.datasets.annotations.cvat.documents._LARGEST_MEMBER", 10_000)
     bomb = archive(tmp_path / "bomb.zip", annotations_xml=b"<annotations>" + b" " * 10_000_000)
     assert bomb.stat().st_size < 20_000
     assert "larger than" in refusal(bomb)

@@ -28,12 +28,12 @@ from recordings_writing import image as image_message
 from recordings_writing import write as write_recording
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_train.datasets.classes import ClassMap
-from mayhem_train.datasets.cvat.exporting import export_cvat
-from mayhem_train.datasets.cvat.reading import read_cvat
-from mayhem_train.datasets.importing import ImportedDataset, import_annotations
+from mayhem_train.datasets.annotations.classes import ClassMap
+from mayhem_train.datasets.annotations.cvat.exporting import export_cvat
+from mayhem_train.datasets.annotations.cvat.reading import read_cvat
+from mayhem_train.datasets.annotations.importing import ImportedDataset, import_annotations
+from mayhem_train.datasets.annotations.shapes import BoxShape
 from mayhem_train.datasets.index import DatasetIndex, Origin, SourceDocument
-from mayhem_train.datasets.shapes import BoxShape
 
 DATA = Path(os.environ.get("MAYHEM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 CAR = box_element("car", 1, 2, 30, 40)

@@ -14,9 +14,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_train.datasets.cvat.reading import read_cvat
-from mayhem_train.datasets.cvat.writing import CvatAttribute, CvatLabel, write_cvat
-from mayhem_train.datasets.shapes import AnnotatedImage, BoxShape, MaskShape, OtherShape, PolygonShape, Shape
+from mayhem_train.datasets.annotations.cvat.reading import read_cvat
+from mayhem_train.datasets.annotations.cvat.writing import CvatAttribute, CvatLabel, write_cvat
+from mayhem_train.datasets.annotations.shapes import (
+    AnnotatedImage,
+    BoxShape,
+    MaskShape,
+    OtherShape,
+    PolygonShape,
+    Shape,
+)
 
 WIDTH, HEIGHT = 64, 48
 

@@ -15,9 +15,10 @@ from datasets_drives import box_element, image_element, picture, polygon_element
 from recordings_writing import COLOUR, START_NS, image, write
 
 from mayhem_train.cli import main
-from mayhem_train.datasets.cvat.reading import read_cvat
-from mayhem_train.datasets.importing import import_annotations
+from mayhem_train.datasets.annotations.cvat.reading import read_cvat
+from mayhem_train.datasets.annotations.importing import import_annotations
 from mayhem_train.datasets.index import BoxLabel, Category, DatasetIndex, LabelledImage
+from mayhem_train.datasets.splits.splitting import SplitPlan
 
 DATA = Path(os.environ.get("MAYHEM_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -35,7 +36,7 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> Path:
             road = polygon_element("road", "0,24;64,24;64,48;0,48")
             images.append(image_element(f"{stem}-{i:06d}.png", *boxes, person, road))
     path = write_cvat(folder / "a.xml", *images, labels=["agv", "person", "road"])
-    imported = import_annotations([read_cvat(path)], folder / "recordings", validation=["drive-b"])
+    imported = import_annotations([read_cvat(path)], folder / "recordings", plan=SplitPlan(validation=("drive-b",)))
     imported.index.save(folder / "index.json")
     return folder
 
@@ -226,7 +227,7 @@ def test_real_drives_do_not_leak_into_their_validation_drive(
     if not camvid.is_dir():
         pytest.skip(f"the real drives are not at {camvid}")
     files = [read_cvat(path) for path in sorted((camvid / "annotations").glob("camvid-0016E5*.xml"))]
-    imported = import_annotations(files, camvid, validation=["camvid-0016E5-val"])
+    imported = import_annotations(files, camvid, plan=SplitPlan(validation=("camvid-0016E5-val",)))
     imported.index.save(tmp_path / "index.json")
     assert describe(tmp_path / "index.json", "--recordings", camvid, "--json") == 0
     document = json.loads(capsys.readouterr().out)

@@ -19,12 +19,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mayhem_train.cli import main
-from mayhem_train.datasets.coco import export_coco, read_coco
-from mayhem_train.datasets.contours import keyhole_polygons
-from mayhem_train.datasets.cvat.reading import read_cvat
-from mayhem_train.datasets.importing import import_annotations
+from mayhem_train.datasets.annotations.coco import export_coco, read_coco
+from mayhem_train.datasets.annotations.contours import keyhole_polygons
+from mayhem_train.datasets.annotations.cvat.reading import read_cvat
+from mayhem_train.datasets.annotations.importing import import_annotations
+from mayhem_train.datasets.annotations.shapes import BoxShape
 from mayhem_train.datasets.index import BoxLabel, Category, DatasetIndex, LabelledImage, SurfaceLabel
-from mayhem_train.datasets.shapes import BoxShape
 
 CATEGORIES = (Category(1, "car", True), Category(2, "person", True), Category(3, "road", False))
 

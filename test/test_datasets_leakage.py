@@ -12,10 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mayhem_train.datasets import leakage
-from mayhem_train.datasets.frame_reader import FrameReader
-from mayhem_train.datasets.index import Category, DatasetIndex, LabelledImage
-from mayhem_train.datasets.leakage import (
+from mayhem_train.datasets.description import leakage
+from mayhem_train.datasets.description.leakage import (
     NearDuplicate,
     TimeNeighbours,
     find_near_duplicates,
@@ -23,6 +21,8 @@ from mayhem_train.datasets.leakage import (
     thumbnail,
     upper_bounds,
 )
+from mayhem_train.datasets.frame_reader import FrameReader
+from mayhem_train.datasets.index import Category, DatasetIndex, LabelledImage
 from mayhem_train.recordings.pruning.similarity import similarity, to_grey
 
 HEIGHT, WIDTH = 120, 160

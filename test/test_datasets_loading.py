@@ -27,13 +27,14 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_train.datasets.cvat.reading import read_cvat
+from mayhem_train.datasets.annotations.cvat.reading import read_cvat
+from mayhem_train.datasets.annotations.importing import import_annotations
 from mayhem_train.datasets.datamodule import PerceptionDataModule, SeededSampler
 from mayhem_train.datasets.dataset import FrameDataset
-from mayhem_train.datasets.importing import import_annotations
 from mayhem_train.datasets.index import DatasetIndex, dataset_hash
 from mayhem_train.datasets.samples import Batch, Sample
-from mayhem_train.datasets.transforms import EvaluationTransform, TrainTransform
+from mayhem_train.datasets.splits.splitting import SplitPlan
+from mayhem_train.datasets.transforms.transforms import EvaluationTransform, TrainTransform
 
 SIZE = (36, 48)
 
@@ -51,7 +52,9 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> Path:
             road = polygon_element("road", f"0,{20 + i};64,{20 + i};64,48;0,48")
             images.append(image_element(f"{stem}-{i:06d}.png", *boxes, person, road))
     path = write_cvat(folder / "a.xml", *images, labels=["agv", "person", "road"])
-    import_annotations([read_cvat(path)], folder, validation=["drive-b"]).index.save(folder / "index.json")
+    import_annotations([read_cvat(path)], folder, plan=SplitPlan(validation=("drive-b",))).index.save(
+        folder / "index.json"
+    )
     return folder
 
 

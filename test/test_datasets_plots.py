@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from mayhem_train.datasets import plots
-from mayhem_train.datasets.description import Description, describe
+from mayhem_train.datasets.description import plots
+from mayhem_train.datasets.description.description import Description, describe
+from mayhem_train.datasets.description.plots import write_plots
 from mayhem_train.datasets.index import BoxLabel, Category, DatasetIndex, LabelledImage, SurfaceLabel
-from mayhem_train.datasets.plots import write_plots
 
 
 def dataset(things: list[str], surfaces: list[str], splits: tuple[str, ...] = ("train", "val", "test")) -> Description:

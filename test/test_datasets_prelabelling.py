@@ -23,10 +23,10 @@ from mayhem_ros.errors import MayhemError
 from mayhem_ros.model_card import METADATA_KEY
 from mayhem_ros.prediction import Prediction
 from mayhem_train.cli import main
-from mayhem_train.datasets.certainty import uncertainty
-from mayhem_train.datasets.cvat.reading import read_cvat
+from mayhem_train.datasets.annotations.cvat.reading import read_cvat
+from mayhem_train.datasets.annotations.shapes import AnnotatedImage, BoxShape, MaskShape, PolygonShape
 from mayhem_train.datasets.index import DatasetIndex
-from mayhem_train.datasets.shapes import AnnotatedImage, BoxShape, MaskShape, PolygonShape
+from mayhem_train.datasets.prelabels.certainty import uncertainty
 from mayhem_train.recordings.pruning.kept_frames import AuditRow, write_kept_frames
 from mayhem_train.recordings.recording import Recording
 
@@ -549,9 +549,9 @@ def test_frames_that_are_all_undecodable_are_said(tmp_path: Path, capsys: pytest
 
 def test_two_cameras_are_not_mixed_under_one_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from mayhem_ros.onnx_model import OnnxModel
-    from mayhem_train.datasets.chosen_frames import Place
-    from mayhem_train.datasets.predicted_shapes import Draughtsman
-    from mayhem_train.datasets.prelabelling import prelabel
+    from mayhem_train.datasets.prelabels.chosen_frames import Place
+    from mayhem_train.datasets.prelabels.predicted_shapes import Draughtsman
+    from mayhem_train.datasets.prelabels.prelabelling import prelabel
 
     draughtsman = Draughtsman(OnnxModel(save_model(tmp_path / "model.onnx")))
     with pytest.raises(MayhemError, match="from /left and from /right"):

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_train.datasets.split_file import SplitFile, read_split_file
-from mayhem_train.datasets.splits import SplitPlan, assign_splits, split_frames
-from mayhem_train.datasets.time_blocks import TimeBlock, parse_block
+from mayhem_train.datasets.splits.split_file import SplitFile, read_split_file
+from mayhem_train.datasets.splits.splitting import SplitPlan, assign_splits, split_frames
+from mayhem_train.datasets.splits.time_blocks import TimeBlock, parse_block
 
 
 def by_recording(splits: dict[tuple[str, int], str]) -> dict[str, set[str]]:

@@ -8,8 +8,8 @@ from pycocotools import mask as rle_codec
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import Params
 
+from mayhem_train.datasets.description.summary import BoxSizes, cooccurrence, ordered_categories, split_names, summarise
 from mayhem_train.datasets.index import BoxLabel, Category, DatasetIndex, LabelledImage, SurfaceLabel
-from mayhem_train.datasets.summary import BoxSizes, cooccurrence, ordered_categories, split_names, summarise
 
 AGV, PERSON, FLOOR, GRASS = 3, 5, 7, 2  # ids in another order than things first
 

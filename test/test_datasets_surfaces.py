@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 from skimage.draw import polygon as skimage_polygon
 
-from mayhem_train.datasets.shapes import AreaShape, BoxShape, MaskShape, PolygonShape
-from mayhem_train.datasets.surfaces import paint, shape_rle
+from mayhem_train.datasets.annotations.shapes import AreaShape, BoxShape, MaskShape, PolygonShape
+from mayhem_train.datasets.annotations.surfaces import paint, shape_rle
 
 
 def pixels(shape: AreaShape, width: int, height: int) -> NDArray[np.uint8]:
@@ -67,6 +67,11 @@ def test_a_box_as_a_surface_covers_its_pixels() -> None:
     expected = np.zeros((6, 8), np.uint8)
     expected[2:5, 1:3] = 1
     np.testing.assert_array_equal(pixels(BoxShape("road", (1, 2, 3, 5)), 8, 6), expected)
+
+
+def test_a_box_that_reaches_far_beyond_the_image_costs_no_more_than_one_within() -> None:
+    assert pixels(BoxShape("road", (-1e9, 2, 1e12, 5)), 8, 6).tolist() == [[int(2 <= y < 5)] * 8 for y in range(6)]
+    assert not pixels(BoxShape("road", (1e9, 2, 1e12, 5)), 8, 6).any()
 
 
 def test_a_mask_runs_along_the_rows_of_its_window_zeros_first() -> None:

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from mayhem_ros.errors import UsageError
-from mayhem_train.datasets.photometric import Photometric, vary_colours
 from mayhem_train.datasets.samples import Sample, collate
-from mayhem_train.datasets.transforms import (
+from mayhem_train.datasets.transforms.photometric import Photometric, vary_colours
+from mayhem_train.datasets.transforms.transforms import (
     EvaluationTransform,
     TrainTransform,
     crop,

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from mayhem_ros.errors import UsageError
-from mayhem_train.datasets.mosaic import Mosaic
 from mayhem_train.datasets.samples import Sample
-from mayhem_train.datasets.transforms import TrainTransform
+from mayhem_train.datasets.transforms.mosaic import Mosaic
+from mayhem_train.datasets.transforms.transforms import TrainTransform
 
 SIZE = (96, 128)
 

@@ -11,9 +11,9 @@ from torchvision.transforms.v2 import functional
 from torchvision.transforms.v2.functional import InterpolationMode
 
 from mayhem_ros.errors import UsageError
-from mayhem_train.datasets.rotation import BORDER_COLOUR, rotate
 from mayhem_train.datasets.samples import Sample
-from mayhem_train.datasets.transforms import EvaluationTransform, TrainTransform
+from mayhem_train.datasets.transforms.rotation import BORDER_COLOUR, rotate
+from mayhem_train.datasets.transforms.transforms import EvaluationTransform, TrainTransform
 
 HEIGHT, WIDTH = 60, 81
 
@@ -111,7 +111,7 @@ def test_training_turns_by_up_to_so_many_degrees_either_way(monkeypatch: pytest.
         drawn.append(degrees)
         return rotate(source, degrees)
 
-    monkeypatch.setattr("mayhem_train.datasets.transforms.rotate", noted)
+    monkeypatch.setattr("mayhem_train.datasets.transforms.transforms.rotate", noted)
     transform = TrainTransform((64, 96), rotation=10)
     torch.manual_seed(0)
     for _ in range(100):

@@ -14,8 +14,8 @@ from torchvision.transforms import v2
 from mayhem_ros.errors import UsageError
 from mayhem_train.datasets.dataset import seeded
 from mayhem_train.datasets.samples import Sample
-from mayhem_train.datasets.torchvision_transforms import apply_transforms
-from mayhem_train.datasets.transforms import TrainTransform
+from mayhem_train.datasets.transforms.torchvision_transforms import apply_transforms
+from mayhem_train.datasets.transforms.transforms import TrainTransform
 
 HEIGHT, WIDTH = 48, 64
 

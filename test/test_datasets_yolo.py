@@ -12,10 +12,10 @@ from evaluation_small_drive import write_drive as write_small_drive
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.cli import main
-from mayhem_train.datasets.importing import ImportCounts, import_annotations
+from mayhem_train.datasets.annotations.importing import ImportCounts, import_annotations
+from mayhem_train.datasets.annotations.shapes import AnnotationFile, BoxShape, PolygonShape
+from mayhem_train.datasets.annotations.yolo import read_class_names, read_yolo
 from mayhem_train.datasets.index import Category, DatasetIndex
-from mayhem_train.datasets.shapes import AnnotationFile, BoxShape, PolygonShape
-from mayhem_train.datasets.yolo import read_class_names, read_yolo
 
 NAMES = {0: "car", 1: "person", 2: "road"}
 

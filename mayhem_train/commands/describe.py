@@ -14,11 +14,11 @@ from rich.table import Table
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.commands.recording_arguments import add_distro
 from mayhem_train.console import console, error_console
-from mayhem_train.datasets.description import Description, describe
+from mayhem_train.datasets.description.description import Description, describe
+from mayhem_train.datasets.description.leakage import find_near_duplicates, find_time_neighbours
+from mayhem_train.datasets.description.summary import SplitSummary
 from mayhem_train.datasets.frame_reader import FrameReader
 from mayhem_train.datasets.index import DatasetIndex
-from mayhem_train.datasets.leakage import find_near_duplicates, find_time_neighbours
-from mayhem_train.datasets.summary import SplitSummary
 from mayhem_train.outputs import refuse_existing, refuse_inputs_within, whole_folder
 
 EXAMPLE = "mayhem describe index.json --recordings recordings/ --out description/"
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         reader = FrameReader(index.images, arguments.recordings, arguments.images, arguments.distro)
         description = replace(description, duplicates=find_near_duplicates(index, reader, arguments.limit))
     if arguments.out is not None:
-        from mayhem_train.datasets.plots import write_plots  # matplotlib is slow to import
+        from mayhem_train.datasets.description.plots import write_plots  # matplotlib is slow to import
 
         with whole_folder(arguments.out, force=arguments.force) as partial:
             description.write(partial)

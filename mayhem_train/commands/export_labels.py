@@ -7,8 +7,8 @@ from pathlib import Path
 
 from mayhem_ros.errors import UsageError
 from mayhem_train.console import console
-from mayhem_train.datasets.coco import export_coco
-from mayhem_train.datasets.cvat.exporting import export_cvat
+from mayhem_train.datasets.annotations.coco import export_coco
+from mayhem_train.datasets.annotations.cvat.exporting import export_cvat
 from mayhem_train.datasets.index import DatasetIndex
 from mayhem_train.outputs import refuse_existing, refuse_inputs_within
 

@@ -11,14 +11,14 @@ from rich.table import Table
 
 from mayhem_train.commands.recording_arguments import add_distro
 from mayhem_train.console import console
-from mayhem_train.datasets.classes import read_class_map
-from mayhem_train.datasets.importing import ImportCounts, import_annotations
+from mayhem_train.datasets.annotations.classes import read_class_map
+from mayhem_train.datasets.annotations.importing import ImportCounts, import_annotations
+from mayhem_train.datasets.annotations.shapes import AnnotationFile
+from mayhem_train.datasets.description.summary import summarise
 from mayhem_train.datasets.index import DatasetIndex
-from mayhem_train.datasets.shapes import AnnotationFile
-from mayhem_train.datasets.split_file import read_split_file
-from mayhem_train.datasets.splits import SplitPlan
-from mayhem_train.datasets.summary import summarise
-from mayhem_train.datasets.time_blocks import parse_block
+from mayhem_train.datasets.splits.split_file import read_split_file
+from mayhem_train.datasets.splits.splitting import SplitPlan
+from mayhem_train.datasets.splits.time_blocks import parse_block
 from mayhem_train.outputs import refuse_existing, refuse_inputs_within
 
 

@@ -7,8 +7,8 @@ from functools import partial
 from pathlib import Path
 
 from mayhem_train.commands.import_arguments import add_import_arguments, run_import
-from mayhem_train.datasets.classes import read_class_map
-from mayhem_train.datasets.coco import read_coco
+from mayhem_train.datasets.annotations.classes import read_class_map
+from mayhem_train.datasets.annotations.coco import read_coco
 
 EXAMPLE = "mayhem import-coco instances.json --recordings recordings/ --out index.json --classes classes.yaml"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mayhem_ros.errors import UsageError
 from mayhem_train.commands.import_arguments import add_import_arguments, run_import
-from mayhem_train.datasets.cvat.reading import read_cvat
+from mayhem_train.datasets.annotations.cvat.reading import read_cvat
 
 EXAMPLE = "mayhem import-cvat annotations/*.xml --recordings recordings/ --out index.json --val drive-3"
 

@@ -6,8 +6,8 @@ import argparse
 from pathlib import Path
 
 from mayhem_train.commands.import_arguments import add_import_arguments, run_import
-from mayhem_train.datasets.shapes import AnnotationFile
-from mayhem_train.datasets.yolo import read_class_names, read_yolo
+from mayhem_train.datasets.annotations.shapes import AnnotationFile
+from mayhem_train.datasets.annotations.yolo import read_class_names, read_yolo
 from mayhem_train.outputs import refuse_inputs_within
 
 EXAMPLE = "mayhem import-yolo labels/ --names data.yaml --recordings recordings/ --out index.json"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from mayhem_train.commands.recording_arguments import add_distro
 
 if TYPE_CHECKING:
-    from mayhem_train.datasets.chosen_frames import Place
-    from mayhem_train.datasets.prelabelling import Prelabels
+    from mayhem_train.datasets.prelabels.chosen_frames import Place
+    from mayhem_train.datasets.prelabels.prelabelling import Prelabels
 
 EXAMPLE = (
     "mayhem prelabel --model model.onnx --frames kept.json --recordings recordings/ --out for-cvat.xml --count 200"
@@ -63,8 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Does the work and returns the exit code."""
     from mayhem_ros.errors import UsageError
     from mayhem_ros.onnx_model import OnnxModel
-    from mayhem_train.datasets.predicted_shapes import Draughtsman
-    from mayhem_train.datasets.prelabelling import prelabel, refuse_bad_outputs, write_prelabels
+    from mayhem_train.datasets.prelabels.predicted_shapes import Draughtsman
+    from mayhem_train.datasets.prelabels.prelabelling import prelabel, refuse_bad_outputs, write_prelabels
 
     if arguments.topic is not None and arguments.frames is not None:
         raise UsageError("--topic goes with --every, as --frames names each frame's topic: leave it out.")
@@ -104,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _places(arguments: argparse.Namespace) -> list[Place]:
     """The frames that are asked for."""
-    from mayhem_train.datasets.chosen_frames import every_nth_frame, find_frames
+    from mayhem_train.datasets.prelabels.chosen_frames import every_nth_frame, find_frames
 
     if arguments.frames is None:
         return every_nth_frame(arguments.recordings, arguments.every, topic=arguments.topic, distro=arguments.distro)
@@ -129,7 +129,7 @@ def _without_labelled(places: list[Place], index: Path | None) -> list[Place]:
 
 def _report(arguments: argparse.Namespace, prelabels: Prelabels, labelled: int, chosen: int) -> None:
     from mayhem_train.console import console
-    from mayhem_train.datasets.shapes import BoxShape
+    from mayhem_train.datasets.annotations.shapes import BoxShape
 
     frames = prelabels.frames
     boxes = sum(isinstance(shape, BoxShape) for frame in frames for shape in frame.image.shapes)

@@ -20,10 +20,10 @@ from mayhem_train.console import error_console
 from mayhem_train.datasets.dataset import FrameDataset, Transform
 from mayhem_train.datasets.frame_reader import UnreadableFrame
 from mayhem_train.datasets.index import DatasetIndex, dataset_hash
-from mayhem_train.datasets.mosaic import Mosaic
-from mayhem_train.datasets.photometric import Photometric
 from mayhem_train.datasets.samples import Batch, Sample, collate
-from mayhem_train.datasets.transforms import EvaluationTransform, TrainTransform
+from mayhem_train.datasets.transforms.mosaic import Mosaic
+from mayhem_train.datasets.transforms.photometric import Photometric
+from mayhem_train.datasets.transforms.transforms import EvaluationTransform, TrainTransform
 
 
 def _number(value: object) -> float:

@@ -14,8 +14,8 @@ from torch.utils.data import Dataset
 from mayhem_ros.errors import MayhemError
 from mayhem_train.datasets.frame_reader import FrameReader, UnreadableFrame
 from mayhem_train.datasets.index import DatasetIndex, LabelledImage
-from mayhem_train.datasets.mosaic import Mosaic
 from mayhem_train.datasets.samples import Sample
+from mayhem_train.datasets.transforms.mosaic import Mosaic
 
 Transform = Callable[[Sample], Sample]
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import torch
 
-from mayhem_train.datasets.ranges import check_range, uniform
 from mayhem_train.datasets.samples import Sample
-from mayhem_train.datasets.transforms import TrainTransform
+from mayhem_train.datasets.transforms.ranges import check_range, uniform
+from mayhem_train.datasets.transforms.transforms import TrainTransform
 
 FRAMES = 4
 # Where the four frames meet, as a share of the image's sides: every frame keeps at least a quarter of each.

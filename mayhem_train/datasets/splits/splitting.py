@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from mayhem_ros.errors import UsageError
-from mayhem_train.datasets.split_file import SplitFile
-from mayhem_train.datasets.time_blocks import TimeBlock
+from mayhem_train.datasets.splits.split_file import SplitFile
+from mayhem_train.datasets.splits.time_blocks import TimeBlock
 
 Frames = Mapping[str, Sequence[int]]
 

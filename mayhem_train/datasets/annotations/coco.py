@@ -14,10 +14,17 @@ from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 
 from mayhem_ros.errors import MayhemError
-from mayhem_train.datasets.classes import BACKGROUND_LABEL, ClassMap
-from mayhem_train.datasets.contours import keyhole_polygons, row_runs
+from mayhem_train.datasets.annotations.classes import BACKGROUND_LABEL, ClassMap
+from mayhem_train.datasets.annotations.contours import keyhole_polygons, row_runs
+from mayhem_train.datasets.annotations.shapes import (
+    AnnotatedImage,
+    AnnotationFile,
+    BoxShape,
+    MaskShape,
+    PolygonShape,
+    Shape,
+)
 from mayhem_train.datasets.index import DatasetIndex
-from mayhem_train.datasets.shapes import AnnotatedImage, AnnotationFile, BoxShape, MaskShape, PolygonShape, Shape
 from mayhem_train.outputs import whole_file
 from mayhem_train.recordings.frame import parse_frame_name
 

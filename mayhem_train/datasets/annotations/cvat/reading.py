@@ -9,11 +9,11 @@ from types import MappingProxyType
 from xml.etree.ElementTree import Element
 
 from mayhem_ros.errors import MayhemError
-from mayhem_train.datasets.cvat.documents import as_text, read_document
-from mayhem_train.datasets.cvat.shape_elements import read_shape, whole_number
-from mayhem_train.datasets.cvat.tracks import TrackFrame, track_frames
-from mayhem_train.datasets.cvat.video_tasks import VideoTask, video_tasks
-from mayhem_train.datasets.shapes import AnnotatedImage, AnnotationFile
+from mayhem_train.datasets.annotations.cvat.documents import as_text, read_document
+from mayhem_train.datasets.annotations.cvat.shape_elements import read_shape, whole_number
+from mayhem_train.datasets.annotations.cvat.tracks import TrackFrame, track_frames
+from mayhem_train.datasets.annotations.cvat.video_tasks import VideoTask, video_tasks
+from mayhem_train.datasets.annotations.shapes import AnnotatedImage, AnnotationFile
 from mayhem_train.recordings.frame import parse_frame_name
 
 # How CVAT names the frames of a video, which have no names, where a video's task is exported as images.

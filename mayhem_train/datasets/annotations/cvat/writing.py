@@ -10,8 +10,15 @@ from typing import Literal
 from xml.sax.saxutils import escape, quoteattr
 
 from mayhem_ros.errors import MayhemError
-from mayhem_train.datasets.cvat.shape_elements import IS_CROWD
-from mayhem_train.datasets.shapes import AnnotatedImage, BoxShape, MaskShape, OtherShape, PolygonShape, Shape
+from mayhem_train.datasets.annotations.cvat.shape_elements import IS_CROWD
+from mayhem_train.datasets.annotations.shapes import (
+    AnnotatedImage,
+    BoxShape,
+    MaskShape,
+    OtherShape,
+    PolygonShape,
+    Shape,
+)
 from mayhem_train.outputs import whole_file
 
 DECLARATION = '<?xml version="1.0" encoding="utf-8"?>\n'

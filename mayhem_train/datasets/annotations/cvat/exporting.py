@@ -10,12 +10,12 @@ from xml.etree.ElementTree import Element
 from pycocotools import mask as rle_codec
 
 from mayhem_ros.errors import MayhemError
-from mayhem_train.datasets.contours import mask_shape
-from mayhem_train.datasets.cvat.documents import as_text, parse
-from mayhem_train.datasets.cvat.tracks import remove_frames, track_frames
-from mayhem_train.datasets.cvat.writing import DECLARATION, write_cvat
+from mayhem_train.datasets.annotations.contours import mask_shape
+from mayhem_train.datasets.annotations.cvat.documents import as_text, parse
+from mayhem_train.datasets.annotations.cvat.tracks import remove_frames, track_frames
+from mayhem_train.datasets.annotations.cvat.writing import DECLARATION, write_cvat
+from mayhem_train.datasets.annotations.shapes import AnnotatedImage, BoxShape, Shape
 from mayhem_train.datasets.index import DatasetIndex, LabelledImage, SourceDocument
-from mayhem_train.datasets.shapes import AnnotatedImage, BoxShape, Shape
 from mayhem_train.outputs import whole_folder
 
 GENERATED = "labels.xml"

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
-from mayhem_train.datasets.ranges import check_range, uniform
+from mayhem_train.datasets.transforms.ranges import check_range, uniform
 
 # ITU-R BT.601: the brightness of a colour.
 _LUMA = (0.299, 0.587, 0.114)

@@ -9,9 +9,9 @@ from pathlib import Path
 from xml.etree.ElementTree import Element
 
 from mayhem_ros.errors import MayhemError
-from mayhem_train.datasets.cvat.shape_elements import whole_number
-from mayhem_train.datasets.cvat.video_tasks import VideoTask, video_tasks
-from mayhem_train.datasets.cvat.writing import number_text
+from mayhem_train.datasets.annotations.cvat.shape_elements import whole_number
+from mayhem_train.datasets.annotations.cvat.video_tasks import VideoTask, video_tasks
+from mayhem_train.datasets.annotations.cvat.writing import number_text
 
 # Every frame of a task is listed, so what a file claims is bounded: four days at 30 frames a second.
 _MOST_FRAMES = 10_000_000

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.console import track
+from mayhem_train.datasets.description.summary import split_names
 from mayhem_train.datasets.frame_reader import FrameReader, UnreadableFrame
 from mayhem_train.datasets.index import DatasetIndex, LabelledImage
-from mayhem_train.datasets.splits import UNUSED
-from mayhem_train.datasets.summary import split_names
+from mayhem_train.datasets.splits.splitting import UNUSED
 from mayhem_train.recordings.pruning.similarity import NRMSE_WEIGHT, WINDOW, Reference, to_grey
 
 # Thumbnails of every frame are held, greys of the last few: 3 kB and, at 640x480, 300 kB each.

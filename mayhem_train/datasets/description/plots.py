@@ -12,8 +12,8 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mayhem_train.datasets.description import Description
-from mayhem_train.datasets.summary import SplitSummary
+from mayhem_train.datasets.description.description import Description
+from mayhem_train.datasets.description.summary import SplitSummary
 
 # Okabe and Ito's colours, told apart by the colour-blind too.
 _COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00")

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from mayhem_ros.errors import UsageError
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_ros.prediction import Prediction
-from mayhem_train.datasets.classes import BACKGROUND_LABEL
-from mayhem_train.datasets.contours import mask_shape, outline_parts
-from mayhem_train.datasets.cvat.writing import CvatAttribute, CvatLabel
+from mayhem_train.datasets.annotations.classes import BACKGROUND_LABEL
+from mayhem_train.datasets.annotations.contours import mask_shape, outline_parts
+from mayhem_train.datasets.annotations.cvat.writing import CvatAttribute, CvatLabel
+from mayhem_train.datasets.annotations.shapes import BoxShape, PolygonShape, Shape
 from mayhem_train.datasets.index import BACKGROUND
-from mayhem_train.datasets.shapes import BoxShape, PolygonShape, Shape
 
 POLYGON, MASK, NONE = "polygon", "mask", "none"
 SURFACES = (POLYGON, MASK, NONE)

@@ -10,8 +10,17 @@ from pycocotools import mask as rle_codec
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.console import track
-from mayhem_train.datasets.classes import BACKGROUND_LABEL, ClassMap, infer_class_map
-from mayhem_train.datasets.extracted_images import find_images
+from mayhem_train.datasets.annotations.classes import BACKGROUND_LABEL, ClassMap, infer_class_map
+from mayhem_train.datasets.annotations.extracted_images import find_images
+from mayhem_train.datasets.annotations.shapes import (
+    AnnotatedImage,
+    AnnotationFile,
+    AreaShape,
+    BoxShape,
+    OtherShape,
+    PolygonShape,
+)
+from mayhem_train.datasets.annotations.surfaces import paint, shape_rle
 from mayhem_train.datasets.index import (
     BACKGROUND,
     BoxLabel,
@@ -22,9 +31,7 @@ from mayhem_train.datasets.index import (
     SourceDocument,
     SurfaceLabel,
 )
-from mayhem_train.datasets.shapes import AnnotatedImage, AnnotationFile, AreaShape, BoxShape, OtherShape, PolygonShape
-from mayhem_train.datasets.splits import SplitPlan, assign_splits
-from mayhem_train.datasets.surfaces import paint, shape_rle
+from mayhem_train.datasets.splits.splitting import SplitPlan, assign_splits
 from mayhem_train.recordings.frame import Frame, parse_frame_name
 from mayhem_train.recordings.recording import Recording, find_recordings
 
@@ -85,10 +92,7 @@ def import_annotations(
     images: Path | None = None,
     empty_means_empty: bool = False,
     traced_polygons: bool = False,
-    validation: Sequence[str] = (),
-    test: Sequence[str] = (),
-    validation_fraction: float = 0.2,
-    plan: SplitPlan | None = None,
+    plan: SplitPlan = SplitPlan(),  # noqa: B008 (it is frozen)
 ) -> ImportedDataset:
     """Builds the index; files count in the order of their names.
 
@@ -101,10 +105,7 @@ def import_annotations(
         images: a folder of extracted images; the index then says for each frame that has one there where it is.
         empty_means_empty: an image listed without shapes shows nothing, rather than being unlabelled and left out.
         traced_polygons: polygon vertices are pixel indices, as contour tracing writes them; see `shape_rle`.
-        validation: recordings for validation; see `split_frames` for these three.
-        test: recordings for testing.
-        validation_fraction: how much goes to validation where `validation` is empty.
-        plan: how frames are split, in place of these three; see `assign_splits`.
+        plan: how frames are split; see `assign_splits`.
 
     Raises:
         MayhemError: something in a file or a recording is not as it must be; the sentence names the file.
@@ -119,8 +120,6 @@ def import_annotations(
             f"No image in {_list(files)} has shapes: label them, or pass --empty-means-empty if they show nothing."
         )
     frames = _find_frames(labelled, recordings, topic, distro, {file.path for file in files if file.is_video})
-    if plan is None:
-        plan = SplitPlan(tuple(validation), tuple(test), validation_fraction=validation_fraction)
     splits = assign_splits({key: frames[key].log_time_ns for key in sorted(frames)}, plan)
     file_names = {} if images is None else find_images(images, frames.values())
     documents = _documents(files, {(entry.path, entry.number) for entry in labelled.values()})

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mayhem_train.datasets.description.leakage import NearDuplicates, TimeNeighbours
+from mayhem_train.datasets.description.summary import SplitSummary, cooccurrence, ordered_categories, summarise
 from mayhem_train.datasets.index import DatasetIndex
-from mayhem_train.datasets.leakage import NearDuplicates, TimeNeighbours
-from mayhem_train.datasets.summary import SplitSummary, cooccurrence, ordered_categories, summarise
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 
 from mayhem_ros.errors import MayhemError
-from mayhem_train.datasets.shapes import AnnotatedImage, AnnotationFile, BoxShape, PolygonShape, Shape
+from mayhem_train.datasets.annotations.shapes import AnnotatedImage, AnnotationFile, BoxShape, PolygonShape, Shape
 from mayhem_train.recordings.frame import frame_name, parse_frame_name
 from mayhem_train.recordings.recording import Recording, Topic, find_recordings
 

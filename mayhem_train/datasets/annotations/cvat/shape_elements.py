@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
-from mayhem_train.datasets.shapes import BoxShape, MaskShape, OtherShape, PolygonShape, Shape
+from mayhem_train.datasets.annotations.shapes import BoxShape, MaskShape, OtherShape, PolygonShape, Shape
 
 # The attribute that CVAT itself makes of COCO's crowds.
 IS_CROWD = ("is_crowd", "true")

@@ -11,9 +11,9 @@ from torchvision import tv_tensors
 from torchvision.transforms.v2 import functional
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_train.datasets.box_clipping import LEAST_SIDE
 from mayhem_train.datasets.index import UNLABELLED
 from mayhem_train.datasets.samples import Sample
+from mayhem_train.datasets.transforms.box_clipping import LEAST_SIDE
 
 _XYXY = tv_tensors.BoundingBoxFormat.XYXY
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_train.datasets.annotations.shapes import AnnotationFile, BoxShape, MaskShape, PolygonShape
 from mayhem_train.datasets.index import Category
-from mayhem_train.datasets.shapes import AnnotationFile, BoxShape, MaskShape, PolygonShape
 
 # What is painted with this label erases the surfaces below it: mask value 0.
 BACKGROUND_LABEL = "background"

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.console import track
-from mayhem_train.datasets.certainty import uncertainty
-from mayhem_train.datasets.chosen_frames import Place, read_frames
-from mayhem_train.datasets.cvat.writing import write_cvat
-from mayhem_train.datasets.predicted_shapes import Draughtsman
-from mayhem_train.datasets.shapes import AnnotatedImage
+from mayhem_train.datasets.annotations.cvat.writing import write_cvat
+from mayhem_train.datasets.annotations.shapes import AnnotatedImage
+from mayhem_train.datasets.prelabels.certainty import uncertainty
+from mayhem_train.datasets.prelabels.chosen_frames import Place, read_frames
+from mayhem_train.datasets.prelabels.predicted_shapes import Draughtsman
 from mayhem_train.outputs import refuse_existing, whole_folder
 
 MANIFEST = "manifest.jsonl"

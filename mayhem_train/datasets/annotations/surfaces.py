@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 
+from mayhem_train.datasets.annotations.shapes import AreaShape, BoxShape, MaskShape
 from mayhem_train.datasets.index import BACKGROUND
-from mayhem_train.datasets.shapes import AreaShape, BoxShape, MaskShape
 
 
 def shape_rle(shape: AreaShape, width: int, height: int, *, traced: bool = False) -> dict[str, Any]:
@@ -25,7 +25,8 @@ def shape_rle(shape: AreaShape, width: int, height: int, *, traced: bool = False
     if isinstance(shape, MaskShape):
         return _mask_rle(shape.runs, shape.window, width, height)
     if isinstance(shape, BoxShape):
-        x1, y1, x2, y2 = shape.box
+        # Cut to the image, since the encoder walks along the whole outline, however far it reaches.
+        x1, y1, x2, y2 = np.clip(shape.box, 0, (width, height, width, height)).tolist()
         return _polygon_rle(np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)]), width, height)
     if traced:
         return _traced_rle(shape.points, width, height)

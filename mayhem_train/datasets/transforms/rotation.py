@@ -9,9 +9,9 @@ import cv2
 import numpy as np
 import torch
 
-from mayhem_train.datasets.box_clipping import clip_boxes
 from mayhem_train.datasets.index import UNLABELLED
 from mayhem_train.datasets.samples import Sample
+from mayhem_train.datasets.transforms.box_clipping import clip_boxes
 
 # ImageNet's mean colour, which normalisation turns into zero: what lies beyond the image's border.
 BORDER_COLOUR = (124, 116, 104)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mayhem_train.datasets.shapes import MaskShape
+from mayhem_train.datasets.annotations.shapes import MaskShape
 
 
 @dataclass(frozen=True)

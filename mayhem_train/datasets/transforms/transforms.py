@@ -10,13 +10,13 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from mayhem_ros.errors import UsageError
-from mayhem_train.datasets.box_clipping import clip_boxes
 from mayhem_train.datasets.index import UNLABELLED
-from mayhem_train.datasets.photometric import Photometric, vary_colours
-from mayhem_train.datasets.ranges import check_range, log_uniform, uniform
-from mayhem_train.datasets.rotation import BORDER_COLOUR, rotate
 from mayhem_train.datasets.samples import Sample
-from mayhem_train.datasets.torchvision_transforms import apply_transforms
+from mayhem_train.datasets.transforms.box_clipping import clip_boxes
+from mayhem_train.datasets.transforms.photometric import Photometric, vary_colours
+from mayhem_train.datasets.transforms.ranges import check_range, log_uniform, uniform
+from mayhem_train.datasets.transforms.rotation import BORDER_COLOUR, rotate
+from mayhem_train.datasets.transforms.torchvision_transforms import apply_transforms
 
 
 class EvaluationTransform:

@@ -1,0 +1,1 @@
+"""A model's predictions as annotations for people to correct."""

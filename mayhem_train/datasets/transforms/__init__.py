@@ -1,0 +1,1 @@
+"""From a sample to one of the network's size, varied for training."""
