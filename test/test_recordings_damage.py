@@ -98,8 +98,23 @@ def test_a_folder_of_several_recordings_is_not_taken_for_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = bare(tmp_path, "mcap")
-    shutil.copy(file, tmp_path / "other.mcap")
-    assert "several recordings: name one of drive.mcap, other.mcap" in refused(tmp_path, capsys)
+    (tmp_path / "two").mkdir()
+    for name in ("drive.mcap", "other.mcap"):
+        shutil.copy(file, tmp_path / "two" / name)
+    assert "several recordings: name one of drive.mcap, other.mcap" in refused(tmp_path / "two", capsys)
+
+
+def test_a_folder_with_recordings_in_folders_is_not_taken_for_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "drives"
+    file = bare(tmp_path, "mcap")
+    (folder / "week-1" / "south").mkdir(parents=True)
+    shutil.copy(file, folder / "week-1" / "south" / "south.mcap")
+    names = f"name them ({Path('week-1', 'south')})"
+    assert names in refused(folder, capsys)
+    shutil.copy(file, folder / "loose.mcap")
+    assert names.replace("(", "(loose.mcap, ") in refused(folder, capsys)
 
 
 def test_another_sqlite_database_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

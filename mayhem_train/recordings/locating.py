@@ -201,6 +201,10 @@ def _without_metadata(folder: Path) -> RecordingFiles:
     parts = _parts(folder)
     paths = tuple(part.path for part in parts)
     names = ", ".join(path.name for path in paths)
+    below = [path for path in _recordings_below(folder) if path.parent != folder or path.is_dir()]
+    if below:
+        names = ", ".join(str(path.relative_to(folder)) for path in sorted([*below, *paths]))
+        raise MayhemError(f"The folder {folder} holds several recordings: name them ({names}).")
     bags = [part for part in parts if part.suffix == ".bag"]
     if not parts:
         raise MayhemError(f"The folder {folder} holds no recording: it has no {METADATA}, no .mcap, .db3 or .bag file.")
