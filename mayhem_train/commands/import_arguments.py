@@ -30,7 +30,7 @@ def add_import_arguments(parser: argparse.ArgumentParser) -> None:
         "--classes",
         type=Path,
         metavar="CLASSES.yaml",
-        help="things, surfaces, rename, ignore; without it labels drawn as boxes are things, all others surfaces",
+        help="things, surfaces, rename, ignore; without it the format says which is which (docs/datasets.md)",
     )
     _add_split_arguments(parser)
     parser.add_argument("--topic", metavar="NAME", help="the image topic, where recordings have several")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import lz4.frame
 import numpy as np
 import zstandard
+from isal import isal_zlib  # a chunk's checksum takes zlib as long as its decompression
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
@@ -181,7 +181,7 @@ class McapStorage:
             return
         found = 0
         for at in range(start, end, _PIECE):
-            found = zlib.crc32(self._file.read_exactly(at, min(_PIECE, end - at)), found)
+            found = isal_zlib.crc32(self._file.read_exactly(at, min(_PIECE, end - at)), found)
         if found != checksum:
             raise MayhemError(f"The {name} of {self.path} is damaged: its checksum is wrong.")
 
@@ -203,7 +203,7 @@ class McapStorage:
             raise MayhemError(
                 f"The chunk at byte {position} of {self.path} does not decompress ({error}): copy it from its source."
             ) from error
-        if len(chunk) != uncompressed_size or (checksum and zlib.crc32(chunk) != checksum):
+        if len(chunk) != uncompressed_size or (checksum and isal_zlib.crc32(chunk) != checksum):
             raise MayhemError(f"The chunk at byte {position} of {self.path} is damaged: copy it from its source.")
         return chunk
 
