@@ -280,6 +280,7 @@ def started(
         text=True,
         start_new_session=True,
         env=environment,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # ignored where tests run behind
     )
 
 

@@ -48,7 +48,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="warn where one recording is in two splits with less time between (1.0)",
     )
-    parser.add_argument("--fail-on-leakage", action="store_true", help="end with exit code 1 where anything leaks")
+    parser.add_argument(
+        "--fail-on-leakage",
+        action="store_true",
+        help="end with exit code 1 where anything leaks or could not be compared",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
     parser.add_argument("--out", type=Path, metavar="DIR", help="also write plots, CSV and JSON there")
     parser.add_argument("--force", action="store_true", help="replace what --out holds")
@@ -85,7 +89,8 @@ def run(arguments: argparse.Namespace) -> int:
     _warn(description, arguments)
     if arguments.out is not None:
         error_console.print(f"wrote {arguments.out}", soft_wrap=True, markup=False, highlight=False)
-    return 1 if arguments.fail_on_leakage and description.leaks else 0
+    unread = description.duplicates is not None and bool(description.duplicates.unreadable)
+    return 1 if arguments.fail_on_leakage and (description.leaks or unread) else 0
 
 
 def _show(description: Description) -> None:
@@ -164,8 +169,9 @@ def _warn(description: Description, arguments: argparse.Namespace) -> None:
     for unreadable in description.duplicates.unreadable[:_LEAKS]:
         say(f"Not compared: {unreadable.reason}")
     pairs = description.duplicates.pairs
+    compared = description.duplicates.frames
     if not pairs:
-        say(f"No near-duplicates across splits among {description.duplicates.frames} frames.")
+        say(f"No near-duplicates across splits among {compared} frames." if compared else "No frame could be compared.")
         return
     say(f"Warning: {_counted(len(pairs), 'frame')} with a near-duplicate in another split:")
     for pair in pairs[:_LEAKS]:

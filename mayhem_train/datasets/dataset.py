@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from mayhem_ros.errors import MayhemError
+from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.datasets.frame_reader import FrameReader, UnreadableFrame
 from mayhem_train.datasets.index import DatasetIndex, LabelledImage
 from mayhem_train.datasets.samples import Sample
@@ -76,7 +76,7 @@ class FrameDataset(Dataset[Sample | UnreadableFrame]):
             try:
                 samples.append(self._read(image))
             except MayhemError as error:
-                if not self.skip_unreadable:
+                if isinstance(error, UsageError) or not self.skip_unreadable:
                     raise
                 return UnreadableFrame(image.name, str(error))
         if self.mosaic is not None and len(samples) > 1:

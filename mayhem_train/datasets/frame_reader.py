@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from mayhem_ros.errors import MayhemError
+from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.image_decoding import decode_image
 from mayhem_train.datasets.index import LabelledImage
 from mayhem_train.recordings.recording import Recording, find_recordings
@@ -67,12 +67,15 @@ class FrameReader:
         """uint8 [height, width, 3] RGB; it may be read-only.
 
         Raises:
-            MayhemError: the frame cannot be read or decoded, or has another size than the index says; the sentence
+            UsageError: there is no such distribution.
+        MayhemError: the frame cannot be read or decoded, or has another size than the index says; the sentence
                 names it and where it lies.
         """
         path = self._file(frame)
         try:
             pixels = self._recording(frame).read_image(frame.topic, frame.index) if path is None else _read_file(path)
+        except UsageError:
+            raise  # no frame of the recording could be read
         except MayhemError as error:
             raise MayhemError(f"Frame {frame.name} cannot be read: {error}") from error
         except OSError as error:

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mayhem_ros.errors import MayhemError
+from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.console import track
 from mayhem_train.datasets.description.summary import split_names
 from mayhem_train.datasets.frame_reader import FrameReader, UnreadableFrame
@@ -145,6 +145,8 @@ class _Thumbnails:
         for image in track(images, "looking at frames"):
             try:
                 grey = greys.read(image)
+            except UsageError:
+                raise
             except MayhemError as error:
                 self.unreadable.append(UnreadableFrame(image.name, str(error)))
                 continue
