@@ -328,6 +328,12 @@ def test_the_tasks_of_a_project_have_their_own_recordings(tmp_path: Path) -> Non
     assert "task '7'" in refusal(path)
 
 
+def test_a_shape_on_one_frame_stays_there_in_a_projects_later_tasks(tmp_path: Path) -> None:
+    # CVAT compares the shifted number with the task's own last frame, so it leaves the closing outside="1" out.
+    lone = track_element("car", tracked_box(8, 1, 1, 9, 9), more='task_id="5"')
+    assert list(shown(project(tmp_path, lone))) == ["drive-5-000001.png"]
+
+
 def test_a_videos_frames_exported_as_images_are_the_recordings(tmp_path: Path) -> None:
     box = box_element("car", 1, 1, 9, 9)
     path = write_cvat_video(tmp_path / "a.xml", image_element("frame_000007", box), image_element("frame_000008.png"))

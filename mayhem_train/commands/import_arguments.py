@@ -111,7 +111,7 @@ def _add_split_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=0.0,
         metavar="SECONDS",
-        help="leave frames unused that lie less than this before a later split of their recording (0)",
+        help="leave frames unused that lie less than this from one of a later split in their recording (0)",
     )
     parser.add_argument("--split-file", type=Path, metavar="FILE", help="YAML or CSV that says every frame's split")
 

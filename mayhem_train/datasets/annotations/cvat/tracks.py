@@ -151,11 +151,13 @@ def _visible(track: _Track, numbers: range, only_keyframes: bool) -> dict[int, E
                 f"({_described(numbers)}): export it from CVAT again."
             )
     if only_keyframes:
-        return dict(_interpolated(list(track.shapes.items()), numbers))
+        return dict(_interpolated(list(track.shapes.items()), numbers, in_first_task=track.task.offset == 0))
     return {number: shape for number, shape in track.shapes.items() if not _is_outside(shape)}
 
 
-def _interpolated(keyframes: list[tuple[int, Element]], numbers: range) -> Iterator[tuple[int, Element]]:
+def _interpolated(
+    keyframes: list[tuple[int, Element]], numbers: range, *, in_first_task: bool
+) -> Iterator[tuple[int, Element]]:
     attributes: dict[str, Element] = {}
     for place, (number, element) in enumerate(keyframes):
         attributes |= {attribute.get("name", ""): attribute for attribute in element.iterfind("attribute")}
@@ -167,9 +169,10 @@ def _interpolated(keyframes: list[tuple[int, Element]], numbers: range) -> Itera
             following, target = keyframes[place + 1]
             for between in range(number + numbers.step, min(following, numbers.stop), numbers.step):
                 yield between, _between(shape, target, (between - number) / (following - number), between)
-        elif len(keyframes) > 1 or number + numbers.step < numbers[-1]:
+        elif len(keyframes) > 1 or (in_first_task and number + numbers.step < numbers[-1]):
             # CVAT ends a shape that was drawn on one frame only with an outside="1" on the next one, but leaves that
-            # out where the next one is the last: such a shape is not meant to stay.
+            # out where the next one is the last, and in a project's file wherever the shape's number, which is shifted,
+            # lies beyond the task's own last one: such a shape is not meant to stay.
             for after in range(number + numbers.step, numbers.stop, numbers.step):
                 yield after, _between(shape, shape, 0.0, after)
 
