@@ -81,20 +81,23 @@ def test_killed_at_twenty_random_moments_it_ends_with_the_same_bytes(
     """Moments are drawn over the files there are to write, so that they spread over the whole run on any machine."""
     out = tmp_path / "out"
     generator = random.Random(11)
+    targets = sorted(generator.randrange(len(undisturbed)) for _ in range(20))
     killed = 0
-    for attempt, target in enumerate(sorted(generator.randrange(len(undisturbed) + 1) for _ in range(20))):
+    while killed < len(targets):
         process = subprocess.Popen(
-            command(drives, out, "--workers", str(1 + attempt % 2)), cwd=ROOT, stdout=subprocess.DEVNULL
+            command(drives, out, "--workers", str(1 + killed % 2)), cwd=ROOT, stdout=subprocess.DEVNULL
         )
-        while sum(1 for _ in out.rglob("*")) < target and process.poll() is None:
+        while sum(1 for _ in out.rglob("*")) < targets[killed] and process.poll() is None:
             time.sleep(0.001)
         time.sleep(generator.uniform(0, 0.02))
-        killed += process.poll() is None
         process.kill()
         process.wait()
         assert_whole(out, undisturbed)
-    assert killed == 20
-    assert all_bytes(out) != undisturbed
+        if all_bytes(out) == undisturbed:
+            # It was done before the kill, which then tells nothing: the moment is tried again on a run of its own.
+            shutil.rmtree(out)
+        else:
+            killed += 1
     subprocess.run(command(drives, out, "--workers", "2"), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     assert all_bytes(out) == undisturbed
 
