@@ -9,7 +9,6 @@ cache, so what is saved on a disk is more.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import statistics
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from measured import report
 from rich.console import Console
 from rich.table import Table
 from rosbags.rosbag1 import Writer as Ros1Writer
@@ -62,9 +62,7 @@ def main() -> None:
                 }
                 table.add_row(label, *(str(value) for value in figures[label].values()))
     Console().print(table)
-    print(json.dumps(figures))
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
+    report(figures, arguments.out)
 
 
 def open_and_list(path: Path) -> float:

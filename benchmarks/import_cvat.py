@@ -9,7 +9,6 @@ holds as many frames. All is in the page cache. The goal: 2,000 images in at mos
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+from measured import report
 from rich.console import Console
 from rich.table import Table
 from rosbags.rosbag2 import Writer
@@ -79,9 +79,7 @@ def main() -> None:
     table.add_section()
     table.add_row("import in all", f"{importing:.2f}")
     Console().print(table)
-    print(json.dumps(figures))
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
+    report(figures, arguments.out)
 
 
 def annotated(count: int) -> Iterator[AnnotatedImage]:

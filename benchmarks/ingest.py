@@ -10,7 +10,6 @@ so that 1 would mean an ingest that costs nothing else.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from measured import report
 from rich.console import Console
 from rich.table import Table
 
@@ -57,9 +57,7 @@ def main() -> None:
     for case, figure in settings.items():
         table.add_row(case, *(f"{value:.4g}" for value in figure.values()))
     Console().print(table)
-    print(json.dumps({"ingest": figures, "png": settings}))
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps({"ingest": figures, "png": settings}, indent=2) + "\n")
+    report({"ingest": figures, "png": settings}, arguments.out)
 
 
 def time_ingest(path: Path, out: Path, form: str) -> dict[str, float]:

@@ -10,7 +10,6 @@ the main process does while a GPU computes; the workers then have the cores. Rec
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import tempfile
 import time
@@ -20,6 +19,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from measured import report
 from numpy.typing import NDArray
 from pycocotools import mask as rle_codec
 from rich.console import Console
@@ -63,9 +63,7 @@ def main() -> None:
         )
     Console().print(table)
     result = {"step_ms": 1e3 * STEP_S, "batch": BATCH, "cores": os.cpu_count(), "figures": figures}
-    print(json.dumps(result))
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(result, indent=2) + "\n")
+    report(result, arguments.out)
 
 
 def measure(folder: Path, workers: int, steps: int) -> dict[str, float]:

@@ -9,7 +9,6 @@ Raw images are black but for their first bytes, so that the file has holes, or c
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import resource
@@ -24,6 +23,7 @@ import cv2
 import numpy as np
 from mcap.writer import CompressionType
 from mcap.writer import Writer as McapWriter
+from measured import report
 from rich.console import Console
 from rich.table import Table
 from rosbags.rosbag1 import Writer as Ros1Writer
@@ -65,9 +65,7 @@ def main() -> None:
             }
             table.add_row(form, kind.rpartition("/")[2], str(arguments.frames), f"{content:.3g}", f"{rise / 1e6:.0f}")
     Console().print(table)
-    print(json.dumps(figures))
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
+    report(figures, arguments.out)
 
 
 def measure(path: Path) -> tuple[int, int]:

@@ -1,6 +1,6 @@
 """What the perception node adds to its model: from the image callback to the last publish, and the rate it keeps.
 
-example: python benchmarks/node_overhead.py --model model.onnx --json node_overhead.json
+example: python benchmarks/node_overhead.py --model model.onnx --out node_overhead.json
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["FASTDDS_DEFAULT_PROFILES_FILE"] = str(ROOT / "config" / "fastdds.xml")
 
 import rclpy  # noqa: E402
+from measured import report  # noqa: E402
 from rclpy.executors import SingleThreadedExecutor  # noqa: E402
 from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
@@ -66,7 +67,7 @@ def main() -> int:
     parser.add_argument("--size", default="640x480", help="the images' size (640x480)")
     parser.add_argument("--provider", default="auto")
     parser.add_argument("--threads", type=int, default=0)
-    parser.add_argument("--json", type=Path, help="write the figures here too")
+    parser.add_argument("--out", type=Path, help="write the figures here too")
     parser.add_argument("--camera", help=argparse.SUPPRESS)  # this process is the camera: a JSON of its orders
     arguments = parser.parse_args()
     width, height = (int(edge) for edge in arguments.size.split("x"))
@@ -76,8 +77,7 @@ def main() -> int:
         path = arguments.model or make_small_model(Path(folder))
         figures = measure(path, arguments, width, height)
     print_table(figures)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(figures, indent=2) + "\n")
+    report(figures, arguments.out)
     return 0
 
 

@@ -10,7 +10,6 @@ equal. Files are in the page cache, compiled code is loaded before the clock sta
 from __future__ import annotations
 
 import argparse
-import json
 import multiprocessing
 import os
 import statistics
@@ -23,6 +22,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from measured import report
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -70,9 +70,7 @@ def main() -> None:
     console.print(f"raw {WIDTH}x{HEIGHT} MCAP to kept.json on one core: {pipeline['frames_per_second']} frames/s")
     console.print(f"{memory['frames']} frames: resident memory grew by at most {memory['growth_mb']} MB")
     figures = {"comparison": comparisons, "pipeline": pipeline, "memory": memory}
-    print(json.dumps(figures))
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
+    report(figures, arguments.out)
 
 
 def compare(path: Path) -> dict[str, Any]:

@@ -9,7 +9,6 @@ Chunks of one frame are what rosbag2 writes by default; their checksums are veri
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -22,6 +21,7 @@ import cv2
 import numpy as np
 from mcap.writer import CompressionType
 from mcap.writer import Writer as McapWriter
+from measured import report
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
@@ -74,9 +74,7 @@ def main() -> None:
     for form, figure in figures.items():
         table.add_row(form, f"{figure['median_ms']:.2f}", f"{figure['times_faster_than_png']:.1f}")
     Console().print(table)
-    print(json.dumps(figures))
-    if arguments.out is not None:
-        arguments.out.write_text(json.dumps(figures, indent=2) + "\n")
+    report(figures, arguments.out)
 
 
 def decode_png(path: Path) -> NDArray[np.uint8]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from recordings_writing import colour_pixels, image, write
 
 from mayhem_train.cli import VERBS
 
@@ -94,6 +95,17 @@ def test_an_executable_runs_the_verb_it_is_called_by(verb: str) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     printed = subprocess.check_output(command, env=environment, text=True)
     assert printed.startswith(f"usage: mayhem {verb} ")
+
+
+def test_an_executable_may_start_workers(tmp_path: Path) -> None:
+    """Workers that are spawned import the executable, which must not run the verb again."""
+    frames = [image("/camera", k, k, colour_pixels(k), "rgb8") for k in range(2)]
+    drives = [write(tmp_path, name, "mcap", frames) for name in ("one", "two")]
+    out = tmp_path / "kept.json"
+    command = [ROOT / "executables" / "mayhem_train" / "prune", *drives, "--workers", "2", "--out", out]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, *command], env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert set(json.loads(out.read_text())["kept"]) >= {"one-000000.png", "two-000000.png"}
 
 
 def test_launch_files_and_configurations_are_installed(setup_data: dict[str, object]) -> None:
