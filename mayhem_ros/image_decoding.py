@@ -79,8 +79,10 @@ def _decode_raw(message: Any) -> NDArray[np.uint8]:
         return _decode_two_planes(message, _TWO_PLANES[encoding.lower()])
     layout = _LAYOUTS.get(encoding, _LAYOUTS.get(encoding.lower()))
     if layout is None:
-        names = ", ".join(sorted([*_LAYOUTS, *_TWO_PLANES]))
-        raise MayhemError(f"The image's encoding is {encoding!r}, which is none of {names}.")
+        raise MayhemError(
+            f"The image's encoding is {encoding!r}, which is none of those that can be decoded: docs/recordings.md "
+            "lists them."
+        )
     pixels = pixel_view(message, layout.sample, layout.channels)
     try:
         rgb = _to_rgb(pixels, layout.conversion)

@@ -82,3 +82,21 @@ def test_nothing_drawn_at_all_is_refused(tmp_path: Path) -> None:
     file = read_cvat(write_cvat(tmp_path / "1.xml", image_element("a-000000.png"), labels=["floor"]))
     with pytest.raises(MayhemError, match=r"1\.xml"):
         infer_class_map([file])
+
+
+def test_what_can_only_be_looked_at_is_named_with_its_count(tmp_path: Path) -> None:
+    points, line = '<points label="tip" points="1,2"/>', '<polyline label="lane" points="1,2;3,4"/>'
+    path = write_cvat(
+        tmp_path / "a.xml", image_element("d-000000.png", points, line), image_element("d-000001.png", points)
+    )
+    with pytest.raises(MayhemError) as caught:
+        infer_class_map([read_cvat(path)])
+    assert str(caught.value) == (
+        f"{path}: only 2 <points>, 1 <polyline> found, which cannot be trained on: draw boxes, polygons or masks."
+    )
+
+
+def test_background_alone_is_no_class(tmp_path: Path) -> None:
+    path = write_cvat(tmp_path / "a.xml", image_element("d-000000.png", polygon_element("background", "0,0;9,0;9,9")))
+    with pytest.raises(MayhemError, match="only 'background' is labelled, which is no class"):
+        infer_class_map([read_cvat(path)])

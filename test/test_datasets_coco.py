@@ -149,7 +149,7 @@ def test_a_thing_without_a_bbox_gets_the_box_around_its_segmentation(tmp_path: P
     )
     result = imported(tmp_path, recordings, content)
     assert [label.box for label in result.index.images[0].boxes] == [(1, 2, 30, 12.5), (20, 5, 23, 9)]
-    assert result.counts.dropped == 1
+    assert result.counts == ImportCounts(flat=1)
 
 
 def test_a_surface_without_a_segmentation_covers_its_bbox(tmp_path: Path, recordings: Path) -> None:

@@ -248,6 +248,14 @@ def test_impossible_image_sizes_are_refused(tmp_path: Path, size: tuple[int, int
     ("shape", "reason"),
     [
         ('<box label="car" xtl="nan" ytl="0" xbr="3" ybr="4"/>', "xtl='nan'"),
+        ('<box label="car" xtl="1_0" ytl="0" xbr="30" ybr="4"/>', "xtl='1_0'"),
+        ('<box label="car" xtl="\u0661" ytl="0" xbr="30" ybr="4"/>', "xtl='\u0661'"),
+        (f'<box label="car" xtl="{500 * "1"}" ytl="0" xbr="3" ybr="4"/>', f"xtl='{37 * '1'}...{38 * '1'}'"),
+        (f'<box label="{500 * "c"}" xtl="3" ytl="0" xbr="1" ybr="4"/>', f"of '{37 * 'c'}...{38 * 'c'}' is reversed"),
+        ('<box label="car" xtl="1" ytl="0" xbr="3" ybr="4" z_order="1_0"/>', "z_order='1_0'"),
+        (polygon_element("road", "1,1;2_0,2;3,3"), "points that are not"),
+        (polygon_element("road", "1,1;\u0662,2;3,3"), "points that are not"),
+        ('<mask label="road" rle="1_0, 6" left="0" top="0" width="4" height="4"/>', "run lengths that are no whole"),
         ('<box label="car" xtl="0" ytl="0" xbr="inf" ybr="4"/>', "xbr='inf'"),
         ('<box label="car" xtl="0" ytl="0" xbr="3"/>', "ybr=None"),
         ('<box label="car" xtl="0" ytl="0" xbr="3" ybr="4" rotation="x"/>', "rotation='x'"),
@@ -302,3 +310,32 @@ def test_real_files_hold_exactly_what_their_text_says(name: str, images: int, co
     file = read_cvat(DATA / name)
     assert len(file.images) == images
     assert Counter(shape.label for image in file.images for shape in image.shapes) == counts
+
+
+def test_long_names_are_shortened_where_they_are_refused(tmp_path: Path) -> None:
+    for name in (5000 * "n", f"../{5000 * 'n'}-000001.png"):
+        sentence = refusal(write_cvat(tmp_path / "a.xml", image_element(name)))
+        assert len(sentence) < len(str(tmp_path)) + 200
+        assert sentence.endswith("name it as it was exported.")
+
+
+def project(tmp_path: Path, *names: str) -> Path:
+    """The file of a project whose tasks, 4 and 5, have images of these names."""
+    images = [
+        image_element(name, box_element("car", 1, 1, 9, 9)).replace("<image", f'<image task_id="{4 + (place > 0)}"')
+        for place, name in enumerate(names)
+    ]
+    return write_cvat(tmp_path / "project.xml", *images)
+
+
+def test_a_number_that_cvat_gave_a_name_of_two_tasks_is_taken_off(tmp_path: Path) -> None:
+    names = ["drive-a-000001.png", "drive-a-000001_1.png", "sub/drive-a-000002_2_1.JPG"]
+    images = read_cvat(project(tmp_path, *names)).images
+    assert [image.name for image in images] == ["drive-a-000001.png", "drive-a-000001.png", "drive-a-000002.JPG"]
+    assert 'name="drive-a-000001_1.png"' in images[1].original  # and goes back to CVAT as it came
+
+
+def test_such_a_number_is_no_frame_name_in_the_file_of_one_task(tmp_path: Path) -> None:
+    assert "'drive-a-000001_1.png' is not" in refusal(
+        write_cvat(tmp_path / "a.xml", image_element("drive-a-000001_1.png"))
+    )

@@ -21,7 +21,7 @@ from mayhem_ros.errors import MayhemError
 from mayhem_train.cli import main
 from mayhem_train.datasets.annotations.classes import ClassMap
 from mayhem_train.datasets.annotations.cvat.reading import read_cvat
-from mayhem_train.datasets.annotations.importing import import_annotations
+from mayhem_train.datasets.annotations.importing import ImportCounts, import_annotations
 from mayhem_train.datasets.annotations.shapes import BoxShape, MaskShape, OtherShape, PolygonShape, Shape
 from mayhem_train.datasets.index import DatasetIndex
 
@@ -76,6 +76,44 @@ def test_frames_that_were_deleted_from_a_task_are_not_interpolated(tmp_path: Pat
         "car", tracked_box(0, 0, 0, 10, 10), tracked_box(1, 0, 0, 10, 10, keyframe=0), tracked_box(5, 4, 4, 14, 14)
     )
     assert set(boxes(write_cvat_video(tmp_path / "a.xml", track))) == {0, 1, 5}
+
+
+def deleted(path: Path) -> list[int]:
+    return [int(image.name[-10:-4]) for image in read_cvat(path).images if image.is_deleted]
+
+
+def test_a_frame_that_a_track_skips_was_deleted(tmp_path: Path) -> None:
+    skips = track_element(
+        "car",
+        tracked_box(0, 0, 0, 9, 9),
+        tracked_box(1, 0, 0, 9, 9, keyframe=0),  # 2 and 3 are gone
+        tracked_box(4, 0, 0, 9, 9, keyframe=0),
+        tracked_box(5, 0, 0, 9, 9, outside=1),  # nothing is visible on 6, which may be deleted or not
+        tracked_box(7, 0, 0, 9, 9),  # 8 and 9 are gone: it has no end
+    )
+    assert deleted(write_cvat_video(tmp_path / "a.xml", skips)) == [2, 3, 8, 9]
+    shows = track_element("car", tracked_box(3, 0, 0, 9, 9), tracked_box(4, 0, 0, 9, 9, outside=1))
+    assert deleted(write_cvat_video(tmp_path / "a.xml", skips, shows)) == [2, 8, 9]
+
+
+def test_a_shape_on_one_frame_says_nothing_of_the_later_ones_where_cvat_leaves_out_its_end(tmp_path: Path) -> None:
+    other = track_element("car", tracked_box(0, 0, 0, 9, 9), tracked_box(1, 0, 0, 9, 9, keyframe=0))
+    other = other.replace("</track>", tracked_box(2, 0, 0, 9, 9, outside=1) + "</track>")
+    single = track_element("car", tracked_box(8, 0, 0, 9, 9))
+    assert deleted(write_cvat_video(tmp_path / "a.xml", other, single)) == []
+    early = track_element("car", tracked_box(6, 0, 0, 9, 9))
+    assert deleted(write_cvat_video(tmp_path / "a.xml", other, early)) == [7, 8, 9]
+
+
+def test_deleted_frames_are_those_of_the_tasks_step(tmp_path: Path) -> None:
+    boxes = tracked_box(5, 0, 0, 9, 9), tracked_box(10, 0, 0, 9, 9, keyframe=0), tracked_box(20, 0, 0, 9, 9, keyframe=0)
+    path = write_cvat_video(tmp_path / "a.xml", track_element("car", *boxes), start=5, stop=27, frame_filter="step=5")
+    assert deleted(path) == [15, 25]
+
+
+def test_frames_between_bare_keyframes_were_not_deleted(tmp_path: Path) -> None:
+    track = track_element("car", tracked_box(0, 0, 0, 9, 9), tracked_box(5, 0, 0, 9, 9))
+    assert deleted(write_cvat_video(tmp_path / "a.xml", track)) == []
 
 
 def test_boxes_between_bare_keyframes_are_interpolated_until_they_end(tmp_path: Path) -> None:
@@ -219,6 +257,8 @@ def test_a_track_that_repeats_a_frame_or_goes_backwards_is_refused(tmp_path: Pat
         (tracked_box(-1, 0, 0, 9, 9), "frame -1"),
         ('<box keyframe="1" outside="0" xtl="0" ytl="0" xbr="4" ybr="4"/>', "frame=None"),
         ('<box frame="1.5" keyframe="1" outside="0" xtl="0" ytl="0" xbr="4" ybr="4"/>', "frame='1.5'"),
+        ('<box frame="1_0" keyframe="1" outside="0" xtl="0" ytl="0" xbr="4" ybr="4"/>', "frame='1_0'"),
+        (tracked_box(0, 0, 0, 9, 9).replace('xbr="9"', 'xbr="1_2"') + tracked_box(4, 0, 0, 9, 9), "xbr='1_2'"),
         (tracked_box(1, float("nan"), 0, 9, 9), "xtl='nan'"),
         (tracked_box(1, 9, 0, 0, 9), "reversed"),
         (tracked_box(0, 0, 0, 9, 9) + '<box frame="2" keyframe="1" xtl="a" ytl="0" xbr="9" ybr="9"/>', "xtl='a'"),
@@ -372,6 +412,32 @@ def test_frames_on_which_nothing_is_visible_are_unlabelled_unless_said_to_be_emp
     assert kept.counts.unlabelled == 0
 
 
+@pytest.mark.parametrize("element", ["task", "job"])
+def test_deleted_frames_are_never_empty_ones(tmp_path: Path, recordings: Path, element: str) -> None:
+    boxes = tracked_box(3, 0, 0, 9, 9), tracked_box(4, 0, 0, 9, 9, keyframe=0), tracked_box(7, 0, 0, 9, 9, keyframe=0)
+    path = write_cvat_video(tmp_path / "a.xml", track_element("car", *boxes), start=2, stop=7)
+    path.write_text(path.read_text().replace("task>", f"{element}>"))
+    for empty_means_empty, indices, unlabelled in ((True, [2, 3, 4, 7], 0), (False, [3, 4, 7], 1)):
+        result = import_annotations([read_cvat(path)], recordings, empty_means_empty=empty_means_empty)
+        assert [image.index for image in result.index.images] == indices
+        assert (result.counts.deleted, result.counts.unlabelled) == (2, unlabelled)
+
+
+def test_of_a_frame_deleted_in_one_file_and_labelled_in_another_the_labels_count(
+    tmp_path: Path, recordings: Path
+) -> None:
+    boxes = tracked_box(3, 0, 0, 9, 9), tracked_box(4, 0, 0, 9, 9, keyframe=0), tracked_box(6, 0, 0, 9, 9, keyframe=0)
+    video = write_cvat_video(tmp_path / "b.xml", track_element("car", *boxes), start=3, stop=6)
+    for name in ("a.xml", "c.xml"):
+        images = write_cvat(tmp_path / name, image_element("drive-a-000005.png", box_element("car", 1, 1, 5, 5)))
+        result = import_annotations([read_cvat(video), read_cvat(images)], recordings, empty_means_empty=True)
+        assert [image.boxes[0].box for image in result.index.images] == [(0, 0, 9, 9)] * 2 + [
+            (1, 1, 5, 5),
+            (0, 0, 9, 9),
+        ]
+        assert result.counts == ImportCounts()
+
+
 def test_the_command_imports_a_video_of_another_name(
     tmp_path: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -401,6 +467,24 @@ def test_other_kinds_of_tracks_are_refused_by_name_unless_ignored(tmp_path: Path
         import_annotations([file], recordings, classes=ClassMap(("car",), ()))
     classes = ClassMap(("car",), (), ignore=frozenset({"person"}))
     assert len(import_annotations([file], recordings, classes=classes).index.images) == 9
+
+
+def skeleton(frame: int, *outside: int, keyframe: int = 1) -> str:
+    """As CVAT writes it: what is outside stands at the points only."""
+    points = "".join(
+        f'<points label="p{n}" keyframe="{keyframe}" outside="{out}" occluded="0" points="1.00,2.00"></points>'
+        for n, out in enumerate(outside)
+    )
+    return f'<skeleton frame="{frame}" keyframe="{keyframe}" z_order="0">{points}</skeleton>'
+
+
+def test_a_skeleton_of_which_all_points_are_outside_is_not_there(tmp_path: Path) -> None:
+    bare = track_element("person", skeleton(1, 0, 0), skeleton(3, 1, 0), skeleton(5, 1, 1))
+    assert list(shown(write_cvat_video(tmp_path / "a.xml", bare))) == [f"drive-a-{k:06d}.png" for k in (1, 2, 3, 4)]
+    every = track_element("person", skeleton(1, 0, 0), skeleton(2, 0, 0, keyframe=0), skeleton(3, 1, 1))
+    path = write_cvat_video(tmp_path / "b.xml", every)
+    assert list(shown(path)) == ["drive-a-000001.png", "drive-a-000002.png"]
+    assert deleted(path) == []
 
 
 def test_an_ellipse_moves_and_turns_as_a_box_does(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from datasets_drives import box_element, image_element, picture, polygon_element, write_cvat, write_drive
 from recordings_writing import COLOUR, START_NS, image, write
@@ -212,6 +213,35 @@ def test_a_frame_that_cannot_be_read_is_named_and_the_rest_compared(
     told = capsys.readouterr().err
     assert "Not compared: Frame monday-000002.png is 64x48 pixels in " in told
     assert "Warning: 1 frame with a near-duplicate in another split:" in told
+
+
+@pytest.mark.parametrize(("level", "leaks"), [(60, True), (58, False)])
+def test_near_duplicates_are_as_alike_as_pruning_drops_where_no_limit_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], level: int, leaks: bool
+) -> None:
+    entries = []
+    for stem, value, split in (("monday", level, "train"), ("tuesday", 100, "val")):
+        grey = np.full((48, 64, 3), value, np.uint8)
+        write(tmp_path / "recordings", stem, "mcap", [image(COLOUR, START_NS, START_NS, grey, "rgb8")])
+        entries.append(LabelledImage(len(entries) + 1, 64, 48, stem, COLOUR, 0, START_NS, START_NS, split))
+    DatasetIndex((), tuple(entries)).save(tmp_path / "index.json")
+    assert describe(tmp_path / "index.json", "--recordings", tmp_path / "recordings", "--json") == 0
+    pairs = json.loads(capsys.readouterr().out)["near_duplicates"]["pairs"]
+    c1 = (0.01 * 255) ** 2  # of even pictures SSIM has only its first factor
+    similarity = 0.4 * (200 * level + c1) / (100**2 + level**2 + c1) + 0.6 * (1 - (100 - level) / 100)
+    assert (similarity >= 0.7) == leaks
+    assert [pair["similarity"] for pair in pairs] == ([pytest.approx(similarity)] if leaks else [])
+
+
+@pytest.mark.parametrize(("milliseconds", "leaks"), [(999, 1), (1000, 0)])
+def test_neighbours_are_less_than_a_second_apart_where_no_gap_is_said(
+    tmp_path: Path, milliseconds: int, leaks: int
+) -> None:
+    first = LabelledImage(1, 64, 48, "monday", COLOUR, 0, START_NS, None, "train")
+    second = replace(first, id=2, index=1, log_time_ns=START_NS + milliseconds * 10**6, split="val")
+    DatasetIndex((), (first, second)).save(tmp_path / "index.json")
+    assert DatasetIndex.load(tmp_path / "index.json").images[0].stamp_ns is None
+    assert describe(tmp_path / "index.json", "--fail-on-leakage") == leaks
 
 
 def test_it_starts_without_torch_and_draws_only_when_asked() -> None:

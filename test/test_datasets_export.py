@@ -82,15 +82,33 @@ def test_coco_to_index_to_coco_keeps_boxes_and_masks_exactly(
 
 @settings(deadline=None)
 @given(*[st.floats(0, 4000)] * 4)
-def test_any_box_of_coco_comes_back_to_the_last_bit(
-    tmp_path_factory: pytest.TempPathFactory, x: float, y: float, width: float, height: float
+def test_any_box_comes_back_to_the_last_bit(
+    tmp_path_factory: pytest.TempPathFactory, x1: float, y1: float, x2: float, y2: float
 ) -> None:
-    box = x, y, x + width, y + height
+    box = min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)
     out = tmp_path_factory.getbasetemp() / "box.json"
     export_coco(one_image(8000, 8000, boxes=(BoxLabel(1, box),)), out, force=True)
     (shape,) = read_coco(out).images[0].shapes
     assert isinstance(shape, BoxShape)
     assert shape.box == box
+    # Another program moves the box and knows nothing of corners.
+    content = json.loads(out.read_text())
+    content["annotations"][0]["bbox"] = [1, 2, 3, 4]
+    out.write_text(json.dumps(content))
+    (shape,) = read_coco(out).images[0].shapes
+    assert isinstance(shape, BoxShape)
+    assert shape.box == (1, 2, 4, 6)
+
+
+@pytest.mark.parametrize("corners", [None, 3, "a", [1, 2], ["1", 2, 4, 6], [1, 2, 4, float("nan")], [[1], 2, 3, 4]])
+def test_corners_of_another_meaning_do_not_count(tmp_path: Path, corners: object) -> None:
+    export_coco(one_image(80, 80, boxes=(BoxLabel(1, (1, 2, 4, 6)),)), tmp_path / "coco.json")
+    content = json.loads((tmp_path / "coco.json").read_text())
+    content["annotations"][0]["corners"] = corners
+    (tmp_path / "coco.json").write_text(json.dumps(content))
+    (shape,) = read_coco(tmp_path / "coco.json").images[0].shapes
+    assert isinstance(shape, BoxShape)
+    assert shape.box == (1, 2, 4, 6)
 
 
 @settings(deadline=None)

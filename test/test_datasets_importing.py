@@ -126,7 +126,7 @@ def test_boxes_are_clipped_or_dropped_and_counted(tmp_path: Path, recordings: Pa
     )
     boxes = [label.box for label in result.index.images[0].boxes]
     assert boxes == [(0, 0, 10, 12), (50, 40, 64, 48), (1, 2, 30, 40)]
-    assert result.counts == ImportCounts(unlabelled=0, clipped=2, dropped=3, invisible=1)
+    assert result.counts == ImportCounts(clipped=2, outside=2, flat=1, invisible=1)
 
 
 def test_images_without_shapes_are_unlabelled_unless_said_to_be_empty(tmp_path: Path, recordings: Path) -> None:
@@ -277,8 +277,8 @@ def test_the_command_prints_what_it_imported(
     assert "images 5 2" in lines
     assert "car, boxes 5 4" in lines
     assert "road, % of pixels 50.0 0.0" in lines
-    assert "1 images without shapes left out as unlabelled" in lines
-    assert "5 boxes outside their image dropped" in lines
+    assert "1 image without shapes left out as unlabelled" in lines
+    assert "5 boxes outside the image dropped" in lines
 
 
 def test_the_index_opens_with_pycocotools_and_with_our_own_reader(tmp_path: Path, recordings: Path) -> None:
@@ -329,7 +329,7 @@ def test_the_real_drives_import_with_exactly_their_labels() -> None:
         Category(3, "bicyclist", True),
         Category(4, "road", False),
     )
-    assert result.counts.unlabelled == result.counts.dropped == 0
+    assert result.counts.unlabelled == result.counts.outside == result.counts.flat == 0
     counts = {}
     for split in ("train", "val"):
         images = result.index.split(split).images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -61,8 +62,10 @@ class Learner(pl.LightningModule):
         self.trained: list[str] = []
         self.validated: list[str] = []
 
-    def training_step(self, batch: Batch) -> torch.Tensor:
+    def training_step(self, batch: Batch) -> torch.Tensor | None:
         self.trained.extend(batch.names)
+        if not len(batch):
+            return None
         return self.weight * batch.images.float().mean()
 
     def validation_step(self, batch: Batch) -> None:
@@ -125,16 +128,48 @@ def test_validation_leaves_the_frame_out_too(drives: Path, capsys: pytest.Captur
     )
 
 
-def test_more_than_a_few_unreadable_frames_end_the_run(drives: Path) -> None:
+def test_more_than_a_few_unreadable_frames_end_the_run_which_names_them(drives: Path) -> None:
     shutil.rmtree(drives / "drive-a")
     write_jpegs(drives, "drive-a", FRAMES, (0, 8, 17, 30))
-    with pytest.raises(MayhemError, match=r"3 of 48 frames of .*index\.json could not be read, the last one drive-a-"):
-        fit(module(drives), drives)
+    with pytest.raises(MayhemError) as caught:
+        fit(module(drives, batch_size=FRAMES), drives)
+    names = ", ".join(f"drive-a-{index:06d}.png" for index in (0, 8, 17, 30))
+    assert str(caught.value) == (
+        f"4 of 48 frames of {drives / 'index.json'} could not be read ({names}): "
+        "look at the recordings and the disk they are on."
+    )
 
 
-def test_a_batch_of_which_nothing_can_be_read_ends_the_run(drives: Path) -> None:
-    with pytest.raises(MayhemError, match=r"None of 1 frames of a batch can be read; Frame drive-a-000017\.png"):
-        fit(module(drives, batch_size=1), drives)
+def test_of_many_unreadable_frames_some_are_named(drives: Path) -> None:
+    shutil.rmtree(drives / "drive-a")
+    write_jpegs(drives, "drive-a", FRAMES, tuple(range(FRAMES)))
+    with pytest.raises(MayhemError, match=r"40 of 48 .*drive-a-000000\.png, .*drive-a-000009\.png and 30 more\)"):
+        fit(module(drives, batch_size=FRAMES), drives)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_batch_of_which_nothing_can_be_read_is_passed_over(
+    drives: Path, workers: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(drives / "drive-b")
+    write_jpegs(drives, "drive-b", 8, (7,))
+    learner = fit(module(drives, batch_size=1, workers=workers), drives)
+    assert sorted(learner.trained) == [f"drive-a-{index:06d}.png" for index in range(FRAMES) if index != DAMAGED]
+    assert learner.validated == [f"drive-b-{index:06d}.png" for index in range(7)]
+    told = capsys.readouterr().err
+    assert "2 frames could not be read and were left out: drive-a-000017.png, drive-b-000007.png." in told
+
+
+def test_an_empty_batch_has_the_types_of_others(drives: Path) -> None:
+    data = module(drives, batch_size=1)
+    data.setup("fit")
+    batches = {len(batch): batch for batch in data.train_dataloader()}
+    empty, full = batches[0], batches[1]
+    assert [frame.name for frame in empty.unreadable] == ["drive-a-000017.png"]
+    for batch in (empty, pickle.loads(pickle.dumps(empty)), empty.to("cpu")):
+        assert (batch.images.dtype, batch.masks.dtype) == (full.images.dtype, full.masks.dtype)
+        assert (batch.images.ndim, batch.masks.ndim) == (full.images.ndim, full.masks.ndim)
+        assert batch.names == batch.boxes == batch.labels == batch.crowd_boxes == batch.source_masks == ()
 
 
 def test_flipped_bytes_that_still_decode_are_no_error_and_others_are(drives: Path) -> None:

@@ -19,7 +19,7 @@ from evaluation_small_drive import write_drive as write_small_drive
 from recordings_writing import COLOUR, START_NS, Written, image, imu, write
 from robot_small_model import BOXES, card, save_model
 
-from mayhem_ros.errors import MayhemError
+from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.model_card import METADATA_KEY
 from mayhem_ros.prediction import Prediction
 from mayhem_train.cli import main
@@ -27,7 +27,8 @@ from mayhem_train.datasets.annotations.cvat.reading import read_cvat
 from mayhem_train.datasets.annotations.shapes import AnnotatedImage, BoxShape, MaskShape, PolygonShape
 from mayhem_train.datasets.index import DatasetIndex
 from mayhem_train.datasets.prelabels.certainty import uncertainty
-from mayhem_train.recordings.pruning.kept_frames import AuditRow, write_kept_frames
+from mayhem_train.datasets.prelabels.chosen_frames import find_frames, read_frames
+from mayhem_train.recordings.pruning.kept_frames import AuditRow, read_kept_frames, write_kept_frames
 from mayhem_train.recordings.recording import Recording
 
 WIDTH, HEIGHT = 64, 48
@@ -169,6 +170,15 @@ def test_polygons_without_tolerance_import_to_exactly_the_mask(tmp_path: Path, r
         np.testing.assert_array_equal(index.mask(frame), floor_with_a_hole())
 
 
+def test_the_tolerance_is_one_pixel_where_none_is_said(tmp_path: Path) -> None:
+    write_pictures(tmp_path / "recordings", "drive-a", [picture(1, 250, np.tri(48, 64, 10, dtype=bool))])
+    written = {}
+    for options in ((), ("--tolerance", "1"), ("--tolerance", "0")):
+        assert run(tmp_path, tmp_path / "recordings", *options, "--force") == 0
+        written[options] = (tmp_path / "out.xml").read_bytes()
+    assert written[()] == written["--tolerance", "1"] != written["--tolerance", "0"]
+
+
 def test_the_least_area_is_a_choice(tmp_path: Path) -> None:
     floor = floor_with_a_hole()
     floor[2:8, 10:20] = True
@@ -287,6 +297,32 @@ def test_only_the_kept_frames_are_taken(tmp_path: Path, recordings: Path) -> Non
     assert list(drawn(tmp_path)) == ["drive-b-000001.png", "drive-a-000002.png"]
 
 
+def test_kept_frames_are_read_with_the_definitions_of_the_distribution(
+    tmp_path: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept = keep(tmp_path / "kept.json", recordings, "drive-a-000002.png")
+    assert run(tmp_path, recordings, "--frames", str(kept), "--distro", "humble") == 0
+    assert list(drawn(tmp_path)) == ["drive-a-000002.png"]
+    capsys.readouterr()
+    assert run(tmp_path, recordings, "--frames", str(kept), "--force", "--distro", "atlantis") == 2
+    assert "atlantis" in capsys.readouterr().err
+    (place,) = find_frames(read_kept_frames(kept), recordings)
+    with pytest.raises(UsageError, match="atlantis"):
+        find_frames(read_kept_frames(kept), recordings, distro="atlantis")
+    with pytest.raises(UsageError, match="atlantis"):
+        list(read_frames([place], recordings, distro="atlantis"))
+
+
+def test_a_kept_frame_without_a_stamp_is_one_like_the_others(tmp_path: Path, recordings: Path) -> None:
+    kept = keep(tmp_path / "kept.json", recordings, "drive-a-000002.png", "drive-b-000001.png")
+    document = json.loads(kept.read_text())
+    for row in document["frames"]:
+        row["stamp_ns"] = None
+    kept.write_text(json.dumps(document))
+    assert run(tmp_path, recordings, "--frames", str(kept)) == 0
+    assert list(drawn(tmp_path)) == ["drive-b-000001.png", "drive-a-000002.png"]
+
+
 def test_every_nth_frame_of_all_recordings(tmp_path: Path, recordings: Path) -> None:
     assert run(tmp_path, recordings, "--every", "3") == 0
     assert sorted(drawn(tmp_path)) == ["drive-a-000000.png", "drive-a-000003.png", "drive-b-000000.png"]
@@ -319,7 +355,7 @@ def test_a_frame_that_cannot_be_decoded_is_left_out_named_and_counted(
     whole = [index for index in range(len(SEEN)) if index != CORRUPT]
     assert sorted(drawn(tmp_path)) == [f"drive-a-{index:06d}.png" for index in whole]
     captured = capsys.readouterr()
-    assert "1 frames that cannot be decoded" in captured.out
+    assert "1 frame that cannot be decoded left out" in captured.out
     assert f"Message {CORRUPT} on" in captured.err
 
 

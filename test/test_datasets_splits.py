@@ -194,6 +194,9 @@ def test_what_is_no_block_is_wrong_usage(text: str) -> None:
         (SplitPlan(gap_s=-1), "--gap is -1"),
         (SplitPlan(gap_s=float("nan")), "--gap is nan"),
         (SplitPlan(file=SplitFile(Path("s.yaml"), ()), test=("a",)), "--split-file says it all"),
+        (SplitPlan(file=SplitFile(Path("s.yaml"), ()), validation_fraction=0.2), "leave out .*--val-fraction"),
+        (SplitPlan(validation=("a",), validation_fraction=0.2), "leave out --val-fraction"),
+        (SplitPlan(validation_blocks=blocks("a:1:3"), validation_fraction=0.2), "leave out --val-fraction"),
     ],
 )
 def test_a_plan_that_makes_no_sense_is_wrong_usage(plan: SplitPlan, sentence: str) -> None:
@@ -221,6 +224,11 @@ def test_a_split_file_names_frames_patterns_and_recordings(tmp_path: Path) -> No
     assert by_recording(splits)["b"] == {"test"}
 
 
+def test_a_split_file_may_have_a_key_with_nothing_after_it(tmp_path: Path) -> None:
+    splits = file_splits(tmp_path, "train: [a, b]\nval:\ntest: []\n")
+    assert by_recording(splits) == {"a": {"train"}, "b": {"train"}}
+
+
 def test_a_split_file_may_be_a_table(tmp_path: Path) -> None:
     splits = file_splits(tmp_path, "\ufeffname,split\na,train\nb-*,val\n", "splits.CSV")
     assert by_recording(splits) == {"a": {"train"}, "b": {"val"}}
@@ -235,11 +243,15 @@ def test_a_gap_counts_beside_a_split_file_too(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("train: [a]\n", r"says nothing of 3 labelled frames, the first of them b-000000\.png"),
+        ("train: [a]\n", r"says nothing of 3 of the labelled frames, first b-000000\.png"),
         ("train: [a, b]\nval: [c]\n", "names 'c', which is no labelled frame or recording"),
         ("train: [a, b]\nval: ['b']\n", r"puts b-000000\.png into train by 'b' and into val by 'b'"),
         ("train: [a, 'b-*']\nval: ['b-0*']\n", r"b-000000\.png into train by 'b-\*' and into val by 'b-0\*'"),
-        ("train: [a, b]\nvalidate: []\nvall: [b]\n", "no split 'vall'"),
+        ("train: [a, b]\nval: []\nvall: [b]\n", "no split 'vall'"),
+        ("train: [a, b]\nvalidate: []\n", "no split 'validate'"),
+        ("train: [a, b]\n'': [b]\n", "no split ''"),
+        ("train: [a, b]\n? \n: [b]\n", "no split None"),
+        ("train: [a, b]\n" + 200 * "v" + ": [b]\n", r"no split 'v{10,70}\.\.\.v{10,70}' ?\)"),
         ("train: a\n", "'train' is no list of names"),
         ("train: [1, 2]\n", "'train' is no list of names"),
         ("[a, b]\n", "it is no mapping"),

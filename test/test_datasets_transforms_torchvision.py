@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -68,13 +69,47 @@ def test_what_comes_into_view_is_unlabelled_and_classes_keep_their_numbers() -> 
     assert set(result.mask[~revealed].unique().tolist()) == {0, 1, 255}
 
 
-def test_a_colour_to_fill_with_never_becomes_a_class() -> None:
-    source = sample((10, 20, 30, 40))
-    torch.manual_seed(0)
-    result = apply_transforms(source, [v2.RandomRotation((45, 45), fill=114)])
-    assert result.image[:, 0, 0].tolist() == [114] * 3
-    assert set(result.mask.unique().tolist()) == {0, 1, 255}
-    assert result.mask[0, 0] == 255
+COLOUR = [124, 116, 104]
+
+
+@pytest.mark.parametrize("fill", [0, 1, 2, 3, 114, 255, COLOUR])
+@pytest.mark.parametrize(
+    "reveal",
+    [
+        lambda fill: v2.RandomRotation((45, 45), fill=fill),
+        lambda fill: v2.Compose([v2.Pad(16, fill=fill), v2.Resize((HEIGHT, WIDTH), v2.InterpolationMode.NEAREST)]),
+        lambda fill: v2.RandomApply([v2.RandomPerspective(p=1.0, fill=fill)], p=1.0),
+        lambda fill: v2.RandomChoice([nn.Sequential(v2.RandomAffine((45, 45), fill=fill))]),
+    ],
+    ids=["rotation", "padding", "perspective", "affine"],
+)
+def test_a_colour_to_fill_with_never_becomes_a_class(
+    reveal: Callable[[int | list[int]], nn.Module], fill: int | list[int]
+) -> None:
+    source = sample((4, 4, 30, 40), (34, 4, 60, 40))
+    source.image[:] = 200
+    with seeded(1):
+        result = apply_transforms(source, [reveal(fill)])
+    colour = torch.tensor(fill if isinstance(fill, list) else [fill] * 3, dtype=torch.uint8)
+    assert result.image[:, 0, 0].tolist() == colour.tolist()
+    revealed = (result.image == colour[:, None, None]).all(0)
+    assert revealed.sum() > HEIGHT
+    assert (result.mask[revealed] == 255).all()
+    assert set(result.mask.unique().tolist()) == {0, 1, 2, 255}
+
+
+class FillsAnything(nn.Module):
+    """A home-made transform that writes a number of its own over a corner of the mask."""
+
+    def forward(self, fields: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        mask = fields["mask"].clone()
+        mask[:8, :8] = 200
+        return {**fields, "mask": tv_tensors.Mask(mask)}
+
+
+def test_what_a_home_made_transform_makes_up_is_no_class() -> None:
+    result = apply_transforms(sample((10, 20, 30, 40)), [FillsAnything()])
+    assert (result.mask[:8, :8] == 255).all()
 
 
 def test_boxes_that_leave_the_image_or_shrink_to_nothing_go_with_their_labels() -> None:

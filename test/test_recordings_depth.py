@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import struct
 from array import array
 from pathlib import Path
@@ -15,7 +16,7 @@ from recordings_writing import DEPTH, START_NS, header, image, write
 from recordings_writing import Written as Message
 from rosbags.typesys.store import Typestore
 
-from mayhem_ros.errors import MayhemError
+from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.recordings.depth import decode_depth
 from mayhem_train.recordings.recording import Recording
 from mayhem_train.recordings.rvl import decode_rvl
@@ -244,6 +245,64 @@ def test_a_recording_gives_depth_by_topic_and_index(tmp_path: Path, form: str) -
             np.nanmax(metres()[np.isfinite(metres())]), 0.01
         )
         assert all(recording.is_depth(topic) for topic in recording.image_topics)
+
+
+def test_the_encoding_tells_depth_from_colour_and_names_only_where_it_does_not(tmp_path: Path) -> None:
+    grey, tiff = millimetres(), bytes(cv2.imencode(".tiff", metres())[1].tobytes())
+    colour = np.full((13, 17, 3), 90, np.uint8)
+    jpeg_of_colour = bytes(cv2.imencode(".jpg", colour)[1].tobytes())
+    depth = {
+        "/a": image("/a", START_NS, START_NS, grey, "16UC1"),
+        "/b": image("/b", START_NS, START_NS, metres(), "32FC1"),
+        "/depth_camera/grey": image("/depth_camera/grey", START_NS, START_NS, grey, "mono16"),
+        "/c": _compressed_depth("/c", transported(grey, "png"), "16UC1; compressedDepth png"),
+        "/d": _compressed_depth("/d", tiff, "32FC1; tiff compressed "),
+        "/depth/png": _compressed_depth("/depth/png", png(grey), "png"),
+    }
+    other = {
+        "/depth_camera/rgb": image("/depth_camera/rgb", START_NS, START_NS, colour, "rgb8"),
+        "/depth_camera/infra": image("/depth_camera/infra", START_NS, START_NS, colour[..., 0].copy(), "mono8"),
+        "/thermal": image("/thermal", START_NS, START_NS, grey, "mono16"),
+        "/depth_camera/jpeg": _compressed_depth("/depth_camera/jpeg", jpeg_of_colour, "rgb8; jpeg compressed bgr8"),
+        "/depth_camera/png": _compressed_depth("/depth_camera/png", png(colour), "png"),
+        "/thermal/png": _compressed_depth("/thermal/png", png(grey), "png"),
+    }
+    path = write(tmp_path, "drive", "mcap", [*depth.values(), *other.values()])
+    with Recording(path) as recording:
+        assert {topic.name: recording.is_depth(topic) for topic in recording.image_topics} == {
+            **dict.fromkeys(depth, True),
+            **dict.fromkeys(other, False),
+        }
+
+
+def test_the_colour_of_a_depth_camera_is_found_beside_its_depth(tmp_path: Path) -> None:
+    colour, depth = "/depth_camera/image_raw", "/depth_camera/depth/image_raw"  # as a simulator names them
+    messages = [
+        image(colour, START_NS, START_NS, np.zeros((4, 5, 3), np.uint8), "rgb8"),
+        image(depth, START_NS, START_NS, metres(), "32FC1"),
+    ]
+    with Recording(write(tmp_path, "drive", "mcap", messages)) as recording:
+        assert recording.image_topic(None).name == colour
+
+
+@pytest.mark.parametrize(("damaged", "chosen"), [(1, ("/cam",)), (3, ("/cam", "/near"))])
+def test_a_damaged_first_message_does_not_hide_what_a_topic_holds(
+    tmp_path: Path, damaged: int, chosen: tuple[str, ...]
+) -> None:
+    messages = [image("/cam", START_NS, START_NS, np.zeros((4, 5, 3), np.uint8), "rgb8")]
+    messages += [image("/near", START_NS + i, START_NS + i, millimetres(), "16UC1") for i in range(3)]
+    messages += [image("/depth", START_NS + i, START_NS + i, millimetres(), "16UC1") for i in range(3)]
+    path = write(tmp_path, "drive", "db3", messages)
+    with sqlite3.connect(path / "drive.db3") as database:
+        rows = "SELECT m.id FROM messages m JOIN topics t ON t.id = topic_id WHERE name IN ('/near', '/depth')"
+        database.execute(f"UPDATE messages SET data = x'00' WHERE timestamp < {START_NS + damaged} AND id IN ({rows})")
+    with Recording(path) as recording:
+        assert tuple(t.name for t in recording.image_topics if not recording.is_depth(t)) == chosen
+        if damaged == 1:
+            assert recording.image_topic(None).name == "/cam"
+        else:  # all of /near is gone, and its name says nothing; that of /depth does
+            with pytest.raises(UsageError, match="several cameras"):
+                recording.image_topic(None)
 
 
 def test_an_image_that_is_no_depth_is_named_with_its_message(tmp_path: Path) -> None:

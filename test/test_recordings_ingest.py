@@ -304,6 +304,18 @@ def test_gyroscope_and_accelerometer_are_merged_by_stamp(tmp_path: Path) -> None
     assert not any(name.startswith("imu_2") for name in row)
 
 
+@pytest.mark.parametrize("length", [100, 200, 1000])
+def test_a_merged_table_of_long_topics_has_a_name_of_its_own_that_files_can_have(tmp_path: Path, length: int) -> None:
+    topics = [f"/{'x' * length}/{name}" for name in ("gyro_a", "accel_a")]
+    messages = [imu_message(topics[0], at(k), at(k), turning=(1, 0, 0)) for k in range(3)]
+    messages += [imu_message(topics[1], at(k), at(k), pushing=(1, 0, 0)) for k in range(3)]
+    folder = ingest(tmp_path, messages)
+    (entry,) = manifest(folder)["merged_imu"]
+    assert len(read_table(folder / entry["file"])) == 3
+    assert len(list((folder / "imu").iterdir())) == 3
+    assert max(len(path.name) for path in (folder / "imu").iterdir()) < 150
+
+
 def test_a_gap_in_the_accelerations_stays_a_gap(tmp_path: Path) -> None:
     messages = [imu_message("/gyro", at(k), at(k), turning=(1, 0, 0)) for k in range(0, 200, 10)]
     messages += [imu_message("/accel", at(k), at(k), pushing=(0, 0, k)) for k in (0, 10, 190, 200)]
@@ -436,7 +448,9 @@ def test_log_times_stand_in_for_both_where_one_has_no_stamps_and_it_is_said(
     assert "/pose has no stamps" in said
 
 
-def test_a_single_message_without_a_stamp_belongs_to_nothing(tmp_path: Path) -> None:
+def test_a_single_message_without_a_stamp_belongs_to_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     messages = [
         picture(0),
         picture(100, stamp=0),
@@ -447,6 +461,52 @@ def test_a_single_message_without_a_stamp_belongs_to_nothing(tmp_path: Path) -> 
     rows = read_table(folder / "frames.csv")
     assert [(row["stamp_ns"], row["depth_index"]) for row in rows] == [(str(at(0)), "0"), ("", "")]
     assert topic_of(folder, DEPTH)["without_stamp"] == 1
+    assert f"1 of 2 messages on {DEPTH} have no stamp: they are paired with nothing." in capsys.readouterr().out
+
+
+def strayed(folder: Path) -> Path:
+    """Images, each with depth 1 ms later, but the second message on the colour topic is a text."""
+    path = folder / "drive.mcap"
+    with path.open("wb") as stream:
+        writer = McapWriter(stream)
+        writer.start(profile="ros2", library="test")
+        text = Written(
+            COLOUR, "std_msgs/msg/String", at(108), lambda types: types.types["std_msgs/msg/String"](data="hello")
+        )
+        messages = [picture(0), text, picture(200), picture(300), *(depth(t) for t in (1, 101, 201, 301))]
+        channels = {}
+        for message in messages:
+            if (message.topic, message.type) not in channels:
+                definition = ROS2.generate_msgdef(message.type, ros_version=2)[0].encode()
+                schema = writer.register_schema(message.type, "ros2msg", definition)
+                channels[message.topic, message.type] = writer.register_channel(message.topic, "cdr", schema)
+            writer.add_message(
+                channels[message.topic, message.type], message.log_time_ns, message.cdr, message.log_time_ns
+            )
+        writer.finish()
+    return path
+
+
+@pytest.mark.parametrize("colour", ["png", "none"])
+def test_among_images_a_message_of_another_type_costs_only_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], colour: str
+) -> None:
+    assert main(["ingest", str(strayed(tmp_path)), "--out", str(tmp_path / "out"), "--colour", colour]) == 0
+    rows = read_table(tmp_path / "out" / "drive" / "frames.csv")
+    assert [(row["stamp_ns"], row["depth_index"], row["depth_offset_ns"]) for row in rows] == [
+        (str(at(0)), "0", str(MS)),
+        ("", "", ""),
+        (str(at(200)), "2", str(MS)),
+        (str(at(300)), "3", str(MS)),
+    ]
+    said = capsys.readouterr().out
+    if colour == "png":
+        assert f"1 of 4 messages on {COLOUR} could not be extracted" in said
+    else:
+        assert f"1 of 4 messages on {COLOUR} have no stamp: they are paired with nothing." in said
+    assert "log times" not in said
+    assert topic_of(tmp_path / "out" / "drive", COLOUR)["without_stamp"] == 1
+    assert topic_of(tmp_path / "out" / "drive", COLOUR)["backward_stamps"] == 0
 
 
 def test_duplicated_stamps_pair_with_the_first(tmp_path: Path) -> None:
@@ -545,7 +605,10 @@ def test_an_empty_topic_is_passed_over(tmp_path: Path) -> None:
     [
         (["--workers", "0"], "0 workers cannot work"),
         (["--max-offset", "-1"], "negative"),
-        (["--max-offset", "nan"], "no number of seconds"),
+        *[
+            (["--max-offset", seconds], "no number of seconds")
+            for seconds in ("nan", "inf", "1e300", "1e10", "-10000000000")
+        ],
         (["--jpeg-quality", "101"], "not within 1 to 100"),
         (["--distro", "nowhere"], "nowhere"),
         (
@@ -634,7 +697,21 @@ def test_messages_of_a_foreign_definition_or_damaged_are_skipped_and_named(tmp_p
 def test_the_same_recording_named_twice_is_ingested_once(drives: Path, tmp_path: Path) -> None:
     path = str(drives / "warehouse-s3-0")
     assert main(["ingest", path, path, "--out", str(tmp_path)]) == 0
-    assert main(["ingest", f"{path}/../warehouse-s3-0", "--out", str(tmp_path)]) == 0
+    assert main(["ingest", f"{path}/../warehouse-s3-0", f"{path}/metadata.yaml", "--out", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize(
+    "name", [".hidden.mcap", "back\\slash.mcap", "long" * 60 + ".mcap", os.fsdecode(b"bad\xff.mcap")]
+)
+def test_a_recording_that_nothing_can_be_named_after_is_refused_before_anything_is_written(
+    drives: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    good = write(tmp_path, "drive", "mcap", [picture(0)])
+    (bad := tmp_path / name).write_bytes(b"no matter what")
+    error = refused(capsys, good, bad, "--out", tmp_path / "out")
+    assert "rename it" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_ingesting_imports_neither_torch_nor_ray(drives: Path, tmp_path: Path) -> None:

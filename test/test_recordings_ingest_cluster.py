@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import secrets
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -25,7 +27,9 @@ needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="
 
 _HEAD = """
 import ray, sys
-ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80_000_000)
+ray.init(
+    num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=80_000_000, _temp_dir=sys.argv[1]
+)
 print(ray.get_runtime_context().gcs_address, flush=True)
 sys.stdin.read()
 """
@@ -41,11 +45,16 @@ class Cluster:
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Its processes end with the one that starts it; its token is its own, since Ray would make one for the user."""
+    """Its processes end with the one that starts it, and its files are removed.
+
+    Its token is its own, since Ray would make one for the user; its folder has a short name, since that of a socket in
+    it can have about a hundred bytes.
+    """
+    folder = tempfile.mkdtemp(prefix="ray", dir="/tmp")
     environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     environment["RAY_USAGE_STATS_ENABLED"] = "0"
     head = subprocess.Popen(
-        [sys.executable, "-c", _HEAD],
+        [sys.executable, "-c", _HEAD, folder],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -60,6 +69,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         head.stdin.close()
         head.wait(timeout=30)
         head.stdout.close()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
@@ -101,6 +111,39 @@ def test_a_cluster_gives_the_same_result(cluster: Cluster, drives: list[Path], t
     assert result.returncode == 1
     assert main(["ingest", *map(str, drives), "--out", str(tmp_path / "here")]) == 0
     assert all_bytes(tmp_path / "cluster") == all_bytes(tmp_path / "here")
+
+
+_EVENTS = """
+import sys
+from pathlib import Path
+from mayhem_train.recordings.ingest.batch import ingest_recordings
+from mayhem_train.recordings.ingest.options import IngestOptions
+
+class Listener:
+    def begun(self, job): print("begun")
+    def advanced(self, job, done, total): pass
+    def ended(self, job, outcome): print("ended" if outcome.error is None else outcome.error)
+
+address, workers, out, *paths = sys.argv[1:]
+ingest_recordings(
+    [Path(p) for p in paths], Path(out), IngestOptions(), Listener(), workers=int(workers), ray_address=address
+)
+"""
+
+
+@needs_ray
+@pytest.mark.parametrize(("workers", "at_once"), [(1, 1), (2, 2), (9, 3)])
+def test_no_more_recordings_are_worked_on_at_a_time_than_asked_for(
+    cluster: Cluster, drives: list[Path], tmp_path: Path, workers: int, at_once: int
+) -> None:
+    events = subprocess.check_output(
+        [sys.executable, "-c", _EVENTS, cluster.address, str(workers), str(tmp_path / "out"), *map(str, drives)],
+        text=True,
+        env={**cluster.environment, "PYTHONPATH": str(ROOT)},
+    ).split()
+    assert sorted(events) == ["begun"] * 3 + ["ended"] * 3
+    running = [events[: k + 1].count("begun") - events[: k + 1].count("ended") for k in range(len(events))]
+    assert max(running) == at_once
 
 
 @needs_ray

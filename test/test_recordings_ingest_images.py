@@ -104,6 +104,45 @@ def test_the_jpeg_quality_is_the_one_asked_for(tmp_path: Path) -> None:
     assert all_bytes(folder / "colour") == {"cam-image/drive-000000.jpg": expected}
 
 
+def test_the_jpeg_quality_is_95_unless_another_is_asked_for(tmp_path: Path) -> None:
+    picture = cv2.GaussianBlur(colour_pixels(0, 120, 160), (0, 0), 3)
+    folder = ingest(tmp_path, [image(COLOUR, STAMPS[0], STAMPS[0], picture, "rgb8")], "--colour", "jpg")
+    files = [
+        cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+        for quality in (94, 95, 96)
+    ]
+    assert [all_bytes(folder / "colour")["cam-image/drive-000000.jpg"] == file for file in files] == [
+        False,
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("colour", ["png", "jpg"])
+def test_flawed_jpegs_are_extracted_counted_and_named_whatever_the_threads(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], colour: str
+) -> None:
+    good = jpeg_bytes(cv2.GaussianBlur(colour_pixels(0, 480, 640), (0, 0), 2))
+    flipped = bytearray(good)
+    for at in range(len(good) // 2, len(good) // 2 + 100):
+        flipped[at] ^= 0x55
+    messages = [jpeg(COLOUR, t, bytes(flipped) if k % 4 == 1 else good) for k, t in enumerate(STAMPS)]
+    path = write(tmp_path, "drive", "mcap", messages)
+    manifests = set()
+    for workers in ("1", "4"):
+        out = tmp_path / workers
+        assert main(["ingest", str(path), "--out", str(out), "--colour", colour, "--workers", workers]) == 0
+        output = capfd.readouterr()
+        assert output.err == ""
+        assert f"5 JPEG images on {COLOUR} are flawed, but were decoded: ingest.json names them." in output.out
+        manifests.add((out / "drive" / "ingest.json").read_text())
+    (topic,) = json.loads(manifests.pop())["topics"]
+    assert manifests == set()
+    assert (topic["extracted"], topic["flawed"]) == (20, 5)
+    assert [flaw["index"] for flaw in topic["flaws"]] == [1, 5, 9, 13, 17]
+    assert {flaw["reason"][:17] for flaw in topic["flaws"]} == {"Corrupt JPEG data"}
+
+
 @pytest.mark.parametrize("form", ["auto", "png"])
 def test_integer_depth_as_png_keeps_every_millimetre(tmp_path: Path, form: str) -> None:
     pixels = np.arange(2**16, dtype=np.uint16).reshape(256, 256)

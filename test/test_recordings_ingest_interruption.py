@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -34,7 +35,8 @@ from ingest_messages import (
 from recordings_writing import START_NS, Written, colour_pixels, image, jpeg, jpeg_bytes, write
 
 from mayhem_train.cli import main
-from mayhem_train.recordings.ingest import claim
+from mayhem_train.recordings import exclusive
+from mayhem_train.recordings.ingest import ingestion
 from mayhem_train.recordings.ingest.spool import Names, Spool
 
 MS = 1_000_000
@@ -176,7 +178,16 @@ def test_a_recording_that_changed_is_refused_unless_forced(
     bag = Path(shutil.copy(drives[1], tmp_path / "drive.bag"))
     arguments = ["ingest", str(bag), "--out", str(tmp_path / "out")]
     assert main(arguments) == 0
+    modified = bag.stat().st_mtime_ns
+    data = bag.read_bytes()
+    bag.write_bytes(data + b"\0")  # longer, of the same time
+    os.utime(bag, ns=(0, modified))
+    assert main(arguments) == 2
+    bag.write_bytes(data)
+    os.utime(bag, ns=(0, modified))
+    assert main(arguments) == 0
     os.utime(bag, ns=(0, 123))
+    capsys.readouterr()
     assert main(arguments) == 2
     assert f"{tmp_path}/out/drive holds the finished ingest of drive.bag as it was before" in capsys.readouterr().err
     assert main([*arguments, "--force"]) == 0
@@ -257,17 +268,197 @@ def test_where_nothing_can_be_written_one_sentence_says_so(
             assert line.startswith(f"mayhem ingest: Cannot ingest {drive} into {out}")
 
 
-def test_two_ingests_never_work_on_one_folder(
+def test_of_several_ingests_of_one_recording_one_works_and_the_others_find_it_finished(
+    drives: list[Path], undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    processes = [
+        subprocess.Popen(command(drives, out), cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    for drive in ("drive-0", "drive-1"):
+        said = [line.partition(": ")[2] for output, _ in outputs for line in output.splitlines() if f"{drive}:" in line]
+        assert sorted(line == "finished before" for line in said) == [False, True, True]
+    assert all(
+        line.startswith("Waiting for another process that ingests into") for _, e in outputs for line in e.splitlines()
+    )
+    assert all_bytes(out) == undisturbed
+
+
+def test_an_ingest_waits_for_another_and_says_so(
     drives: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claim, "_PATIENCE", 0.2)
-    scratch = tmp_path / "drive-0" / ".ingest"
-    scratch.mkdir(parents=True)
-    with (scratch / "lock").open("ab") as lock:
+    monkeypatch.setattr(exclusive, "_SILENT_FOR", 0.0)
+    folder = tmp_path / "drive-0"
+    (folder / ".ingest").mkdir(parents=True)
+    arguments = ["ingest", str(drives[0]), "--out", str(tmp_path)]
+    with (folder / ".ingest" / "lock").open("ab") as lock, ThreadPoolExecutor(1) as pool:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert main(["ingest", str(drives[0]), "--out", str(tmp_path)]) == 1
-        assert f"Another process ingests into {tmp_path}/drive-0" in capsys.readouterr().err
-    assert main(["ingest", str(drives[0]), "--out", str(tmp_path)]) == 0
+        waiting = pool.submit(main, arguments)
+        said = ""
+        while not said:
+            said = capsys.readouterr().err
+            assert not waiting.done()
+            time.sleep(0.01)
+        assert said == f"Waiting for another process that ingests into {folder}.\n"
+        assert [path.name for path in folder.rglob("*")] == [".ingest", "lock"]
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        assert waiting.result() == 0
+    assert (folder / "ingest.json").exists()
+
+
+def test_an_ingest_with_other_options_does_not_wait(
+    drives: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop_in_the_middle(monkeypatch, drives[0], tmp_path)
+    with (tmp_path / "drive-0" / ".ingest" / "lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["ingest", str(drives[0]), "--out", str(tmp_path), "--colour", "jpg"]) == 2
+    assert "holds the begun ingest with other options (colour png, now jpg)" in capsys.readouterr().err
+
+
+def stop_in_the_middle(monkeypatch: pytest.MonkeyPatch, drive: Path, out: Path, *arguments: str) -> None:
+    """An ingest that has extracted all files, but has not written the tables."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patches:
+        patches.setattr(ingestion, "write_results", interrupt)
+        assert main(["ingest", str(drive), "--out", str(out), *arguments, "--workers", "1"]) == 130
+
+
+# Files of other people
+
+
+def test_force_removes_what_an_ingest_wrote_and_nothing_else(
+    drives: list[Path], undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a finished ingest with other options and after one that was stopped; labels lie among the images."""
+    folder = tmp_path / "drive-0"
+    own = {
+        "notes.txt": b"",
+        "labels/mine.xml": b"1",
+        "labels/frames.csv": b"2",
+        "frames.xml": b"3",
+        "colour/cam-image/drive-0-000001.txt": b"4",
+        "colour/cam-image/drive-0-000001.json": b"5",
+        "colour/cam-image/masks/drive-0-000001.png": b"6",
+        "camera_info/mine.yaml": b"7",
+        "imu/imu.mat": b"8",
+        ".ingest-notes": b"9",
+    }
+    others = ["--colour", "jpg", "--depth", "tiff", "--clouds", "ply", "--imu", "parquet", "--poses", "parquet"]
+    others += ["--camera-info", "json", "--table", "parquet"]
+    arguments = ["ingest", str(drives[0]), "--out", str(tmp_path)]
+    assert main([*arguments, *others]) == 0
+    for name, data in own.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    expected = {name: data for name, data in undisturbed.items() if name.startswith("drive-0/")}
+    expected.update({f"drive-0/{name}": data for name, data in own.items()})
+    assert main([*arguments, "--force"]) == 0
+    assert all_bytes(tmp_path) == expected
+    stop_in_the_middle(monkeypatch, drives[0], tmp_path, *others, "--force")
+    assert list(folder.rglob("*.ply")) != []
+    assert main([*arguments, "--force"]) == 0
+    assert all_bytes(tmp_path) == expected
+
+
+def test_force_never_writes_over_what_no_ingest_wrote(
+    drives: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Somebody's masks beside images in JPEG, called as they are but for the suffix."""
+    arguments = ["ingest", str(drives[0]), "--out", str(tmp_path)]
+    assert main([*arguments, "--colour", "jpg"]) == 0
+    mask = tmp_path / "drive-0" / "colour" / "cam-image" / "drive-0-000007.png"
+    mask.write_bytes(b"a mask")
+    before = all_bytes(tmp_path)
+    assert main([*arguments, "--force"]) == 2
+    assert capsys.readouterr().err == (
+        f"mayhem ingest: {mask} was written by no ingest, but would be by this one: move it away.\n"
+    )
+    assert main([*arguments, "--colour", "jpg"]) == 0
+    assert all_bytes(tmp_path) == before
+
+
+@pytest.mark.parametrize("removed", [0, 1, 2, 3, 50, 200])
+def test_force_that_is_stopped_while_it_removes_leaves_nothing_of_what_was_there(
+    drives: list[Path], undisturbed: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, removed: int
+) -> None:
+    others = ["--colour", "jpg", "--clouds", "ply", "--table", "parquet"]
+    arguments = ["ingest", str(drives[0]), "--out", str(tmp_path), "--workers", "1"]
+    assert main([*arguments, *others]) == 0
+    (tmp_path / "drive-0" / "notes.txt").write_bytes(b"mine")
+    left, unlink = [removed], Path.unlink
+
+    def unlink_so_many(path: Path, missing_ok: bool = False) -> None:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        unlink(path, missing_ok)
+
+    with monkeypatch.context() as patches:
+        patches.setattr(Path, "unlink", unlink_so_many)
+        assert main([*arguments, "--force"]) == 130
+    assert main([*arguments, *([] if removed > 1 else ["--force"])]) == 0
+    expected = {name: data for name, data in undisturbed.items() if name.startswith("drive-0/")}
+    assert all_bytes(tmp_path) == {**expected, "drive-0/notes.txt": b"mine"}
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        ["frames.csv"],
+        ["colour/cam-image/drive-0-000003.png"],
+        ["clouds"],
+        ["imu/imu.csv", "poses/odom.csv", "depth/cam-depth/drive-0-000000.png"],
+        ["camera_info/cam-info.yaml"],
+    ],
+)
+def test_files_that_are_gone_from_a_finished_ingest_are_made_again(
+    drives: list[Path],
+    undisturbed: dict[str, bytes],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    lost: list[str],
+) -> None:
+    arguments = ["ingest", str(drives[0]), "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    folder = tmp_path / "drive-0"
+    (folder / "notes.txt").write_bytes(b"mine")
+    count = len(all_bytes(tmp_path))
+    for name in lost:
+        shutil.rmtree(folder / name) if (folder / name).is_dir() else (folder / name).unlink()
+    count -= len(all_bytes(tmp_path))
+    capsys.readouterr()
+    assert main(arguments) == 0
+    output = capsys.readouterr()
+    assert output.err == f"Warning: {count} files of the finished ingest in {folder} are gone: it is done again.\n"
+    assert "finished before" not in output.out
+    expected = {name: data for name, data in undisturbed.items() if name.startswith("drive-0/")}
+    assert all_bytes(tmp_path) == {**expected, "drive-0/notes.txt": b"mine"}
+    assert main(arguments) == 0
+    assert "finished before" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("topics", [None, 3, [{}], [{"topic": "/a", "kind": "colour", "form": "../../x"}]])
+def test_a_manifest_that_is_none_is_named_and_leads_to_no_file(
+    drives: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], topics: object
+) -> None:
+    arguments = ["ingest", str(drives[0]), "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    path = tmp_path / "drive-0" / "ingest.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "topics": topics}))
+    before = all_bytes(tmp_path / "drive-0")
+    for force in ([], ["--force"]):
+        capsys.readouterr()
+        assert main([*arguments, *force]) == 1
+        assert f"{path} is no manifest of an ingest" in capsys.readouterr().err
+        found = all_bytes(tmp_path / "drive-0")
+        assert {name: data for name, data in found.items() if not name.startswith(".ingest/")} == before
 
 
 def test_workers_end_with_the_process_that_started_them(drives: list[Path], tmp_path: Path) -> None:

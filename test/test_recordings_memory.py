@@ -19,7 +19,7 @@ def test_resident_memory_does_not_rise_with_the_images_that_are_read(tmp_path: P
     subprocess.run(
         [sys.executable, "benchmarks/memory_over_length.py", *arguments], cwd=ROOT, check=True, capture_output=True
     )
-    figures = json.loads(out.read_text())[form]
+    figures = json.loads(out.read_text())["figures"][form]
     assert figures["content_bytes"] == 300 * 640 * 480 * 3
     assert figures["content_bytes"] > 2 * 120e6
     assert figures["rise_mb"] < 120

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ from unittest.mock import ANY
 import cv2
 import numpy as np
 import pytest
+from mcap.writer import Writer as McapWriter
 from recordings_pruning_drives import (
     FRAMES,
     HEIGHT,
@@ -26,7 +28,8 @@ from recordings_pruning_drives import (
     raw,
     rows,
 )
-from recordings_writing import COLOUR, DEPTH, START_NS, image, jpeg_bytes, write
+from recordings_writing import COLOUR, DEPTH, ROS2, START_NS, image, jpeg_bytes, write
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from skimage.metrics import normalized_root_mse, structural_similarity
 
 from mayhem_ros.errors import MayhemError
@@ -67,7 +70,7 @@ def opencv_grey(rgb: np.ndarray) -> np.ndarray:
 
 
 def summary(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """The printed row of the drive: frames, kept, their percentage, not comparable, not decodable."""
+    """The printed row of the drive: frames, kept, their percentage, not comparable, not decodable, flawed."""
     (row,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("│ drive "))
     return [cell.strip() for cell in row.strip("│").split("│")]
 
@@ -126,6 +129,7 @@ def test_an_audit_row_says_everything_about_its_frame(tmp_path: Path) -> None:
         "reference": row["reference"],
         "kept": row["kept"],
         "reason": None,
+        "flaw": None,
     }
 
 
@@ -198,7 +202,7 @@ def test_people_may_shorten_the_list_of_kept_frames(tmp_path: Path) -> None:
         (lambda content: content["frames"][0].update(index=3), "'drive-000000.png' is not frame 3 of 'drive'"),
         (lambda content: content["frames"][0].update(name="../up-000000.png"), "'../up-000000.png' is not"),
         (lambda content: content["frames"].append("row"), "a row is not an object"),
-        (lambda content: content["frames"][0].update(stamp_ns=None), "header of drive-000000.png could not be read"),
+        (lambda content: content["frames"][0].update(flaw=7), "'flaw' of a row is 7"),
     ],
 )
 def test_a_damaged_list_of_kept_frames_is_refused(tmp_path: Path, change: Any, sentence: str) -> None:
@@ -303,7 +307,7 @@ def test_a_frame_that_cannot_be_decoded_is_left_out_and_never_a_reference(
     assert broken[1]["stamp_ns"] == START_NS + 6 * PERIOD_NS
     greys = [opencv_grey(cv2.imdecode(np.frombuffer(frame, np.uint8), 1)[..., ::-1].copy()) for frame in whole]
     assert_as_the_oracle([row for row in found if row not in broken], greys, 0.7)
-    assert summary(capsys) == ["drive", "14", str(sum(row["kept"] for row in found)), ANY, "0", "2"]
+    assert summary(capsys) == ["drive", "14", str(sum(row["kept"] for row in found)), ANY, "0", "2", "0"]
 
 
 def test_a_damaged_chunk_costs_its_own_frames_only(tmp_path: Path) -> None:
@@ -345,7 +349,7 @@ def test_a_frame_of_another_size_is_kept_and_the_new_reference(
         (1.0, "drive-000002.png", False, None),
         (None, "drive-000002.png", True, "150x116, its reference 150x120"),
     ]
-    assert summary(capsys) == ["drive", "5", "3", "60.0", "2", "0"]
+    assert summary(capsys) == ["drive", "5", "3", "60.0", "2", "0", "0"]
 
 
 def test_frames_smaller_than_the_window_are_all_kept(tmp_path: Path) -> None:
@@ -417,16 +421,25 @@ def test_two_recordings_of_one_name_are_refused(tmp_path: Path, capsys: pytest.C
     one, two = drive(tmp_path / "a", form="bag", frames=2), drive(tmp_path / "b", frames=2)
     error = refused(capsys, 2, one, two, "--out", tmp_path / "kept.json")
     assert f"{one} and {two} are both called 'drive'" in error
-    assert refused(capsys, 2, one, one, "--out", tmp_path / "kept.json")
     assert not (tmp_path / "kept.json").exists()
 
 
-@pytest.mark.parametrize("name", [".hidden", "back\\slash"])
+def test_a_recording_that_is_named_again_is_pruned_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = drive(tmp_path, frames=4)
+    monkeypatch.chdir(tmp_path)
+    again = [recording, "drive", tmp_path / "drive" / ".." / "drive", recording / "metadata.yaml"]
+    assert prune(*again, "--out", tmp_path / "kept.json") == 0
+    assert [row["index"] for row in rows(tmp_path / "kept.json")] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", [".hidden", "back\\slash", "long" * 60, os.fsdecode(b"bad\xff")])
 def test_a_recording_that_frames_cannot_be_named_after_is_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    recording = drive(tmp_path, name, frames=2)
-    assert f"Frames of {recording} cannot be named after it" in refused(capsys, 2, recording, "--out", tmp_path / "k")
+    (recording := tmp_path / f"{name}.mcap").write_bytes(b"no matter what")
+    error = refused(capsys, 2, drive(tmp_path, frames=2), recording, "--out", tmp_path / "kept.json")
+    assert "cannot be named after it" in error
+    assert not (tmp_path / "kept.json").exists()
 
 
 def test_an_absent_topic_is_refused_before_anything_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -484,8 +497,126 @@ def test_a_recording_without_a_decodable_frame_is_named_and_the_others_are_prune
 def test_nothing_is_read_by_what_would_be_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recording = drive(tmp_path, form="bag", frames=2)
     before = recording.read_bytes()
-    assert "would be deleted" in refused(capsys, 2, recording, "--out", recording, "--force")
+    assert f"is a part of the recording {recording}" in refused(capsys, 2, recording, "--out", recording, "--force")
     assert recording.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("named", "refused_names"),
+    [
+        ("", ["drive_0.db3", "drive_1.db3", "metadata.yaml", "kept.json"]),
+        ("metadata.yaml", ["drive_0.db3", "drive_1.db3", "metadata.yaml", "kept.json"]),
+        ("drive_0.db3", ["drive_0.db3", "metadata.yaml"]),
+    ],
+)
+def test_no_file_of_a_recording_is_ever_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], named: str, refused_names: list[str]
+) -> None:
+    """A recording of two files, named by its folder, its metadata, or one of them; --out may be another way there."""
+    recording, other = drive(tmp_path, form="db3", frames=2), drive(tmp_path, "drive_1", "db3", frames=2)
+    (recording / "drive.db3").rename(recording / "drive_0.db3")
+    (other / "drive_1.db3").rename(recording / "drive_1.db3")
+    metadata = (recording / "metadata.yaml").read_text()
+    (recording / "metadata.yaml").write_text(metadata.replace("- drive.db3", "- drive_0.db3\n  - drive_1.db3", 1))
+    (tmp_path / "link").symlink_to(recording)
+    before = {path.name: path.read_bytes() for path in recording.iterdir()}
+    for name in refused_names:
+        for out in (recording / name, tmp_path / "link" / name):
+            error = refused(capsys, 2, recording / named, "--out", out, "--force")
+            assert f"--out {out} is a part of the recording {recording / named}" in error
+    assert {path.name: path.read_bytes() for path in recording.iterdir()} == before
+
+
+def strayed(folder: Path) -> Path:
+    """Seven messages on one topic: images, but the third is a text, and the fifth is cut off within its header."""
+    path = folder / "drive.mcap"
+    with path.open("wb") as stream:
+        writer = McapWriter(stream)
+        writer.start(profile="ros2", library="test")
+        channels = {}
+        for kind in ("sensor_msgs/msg/Image", "std_msgs/msg/String"):
+            definition = ROS2.generate_msgdef(kind, ros_version=2)[0].encode()
+            schema = writer.register_schema(kind, "ros2msg", definition)
+            channels[kind] = writer.register_channel(COLOUR, "cdr", schema)
+        text = bytes(ROS2.serialize_cdr(ROS2.types["std_msgs/msg/String"](data="hello"), "std_msgs/msg/String"))
+        for index in range(7):
+            message = raw(index, picture(10 * index))
+            kind, data = (message.type, message.cdr[: 9 if index == 4 else None])
+            if index == 2:
+                kind, data = "std_msgs/msg/String", text
+            writer.add_message(channels[kind], message.log_time_ns, data, message.log_time_ns)
+        writer.finish()
+    return path
+
+
+def test_among_images_a_message_of_another_type_costs_only_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording, out = strayed(tmp_path), tmp_path / "kept.json"
+    assert prune(recording, "--out", out, "--limit", 1, "--export", tmp_path / "images") == 0
+    stamps = [START_NS + index * PERIOD_NS - 5_000_000 for index in range(7)]
+    stamps[2] = stamps[4] = None  # type: ignore[call-overload]
+    assert [row["stamp_ns"] for row in rows(out)] == stamps
+    assert [row["kept"] for row in rows(out)] == [True, True, False, True, False, True, True]
+    assert "is no sensor_msgs/Image" in rows(out)[2]["reason"]
+    assert [frame.stamp_ns for frame in read_kept_frames(out)] == [stamps[index] for index in (0, 1, 3, 5, 6)]
+    assert len(list((tmp_path / "images").iterdir())) == 5
+    assert summary(capsys) == ["drive", "7", "5", "71.4", "0", "2", "0"]
+
+
+def test_frames_without_a_header_are_kept_without_a_stamp_and_read_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A camera's driver of its own making: an Image whose definition lacks the header."""
+    path = tmp_path / "drive.mcap"
+    definition = ROS2.generate_msgdef("sensor_msgs/msg/Image", ros_version=2)[0].partition("\n=")[0]
+    lines = [line for line in definition.splitlines() if "Header" not in line]
+    with path.open("wb") as stream:
+        writer = McapWriter(stream)
+        writer.start(profile="ros2", library="test")
+        schema = writer.register_schema("sensor_msgs/msg/Image", "ros2msg", "\n".join(lines).encode())
+        channel = writer.register_channel(COLOUR, "cdr", schema)
+        types = get_typestore(Stores.EMPTY)
+        types.register(get_types_from_msg("\n".join(lines), "sensor_msgs/msg/Image"))
+        for index in range(3):
+            pixels = picture(10 * index)
+            fields = {"height": HEIGHT, "width": WIDTH, "encoding": "rgb8", "is_bigendian": 0, "step": 3 * WIDTH}
+            message = types.types["sensor_msgs/msg/Image"](**fields, data=pixels.reshape(-1))
+            data = bytes(types.serialize_cdr(message, "sensor_msgs/msg/Image"))
+            writer.add_message(channel, START_NS + index, data, START_NS + index)
+        writer.finish()
+    out, images = tmp_path / "kept.json", tmp_path / "images"
+    assert prune(path, "--out", out, "--limit", 1, "--export", images) == 0
+    assert "3 kept frames have no stamp that can be read: stamp_ns of them is null" in capsys.readouterr().out
+    assert read_kept_frames(out) == tuple(Frame("drive", COLOUR, k, START_NS + k, None) for k in range(3))
+    assert sorted(file.name for file in images.iterdir()) == [f"drive-{k:06d}.png" for k in range(3)]
+    assert prune(path, "--out", out, "--limit", 1, "--export", images) == 0
+    assert "wrote 0 images" in capsys.readouterr().out
+
+
+def flipped(index: int) -> bytes:
+    """A JPEG file with flipped bytes in its scan, of which libjpeg complains, but gives a picture."""
+    data = bytearray(jpeg_bytes(picture(index, 240, 320)))
+    for at in range(len(data) // 2, len(data) // 2 + 100):
+        data[at] ^= 0x55
+    return bytes(data)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_flawed_jpegs_are_counted_and_named(tmp_path: Path, capfd: pytest.CaptureFixture[str], workers: int) -> None:
+    files = [flipped(k) if k % 2 else jpeg_bytes(picture(k, 240, 320)) for k in range(10)]
+    recordings = [write(tmp_path, name, "mcap", [compressed(k, f) for k, f in enumerate(files)]) for name in "ab"]
+    out, images = tmp_path / "kept.json", tmp_path / "images"
+    for _ in range(2):  # the second time it is all there
+        assert prune(*recordings, "--out", out, "--export", images, "--workers", workers) == 0
+        output = capfd.readouterr()
+        assert output.err == ""
+        for name in "ab":
+            named = ", ".join(f"{name}-{k:06d}.png (Corrupt JPEG data: " for k in (1, 3, 5))
+            said = re.sub(r"(Corrupt JPEG data: )[^)]*\)", r"\1", output.out)
+            assert f"5 JPEG images are flawed, but were decoded: {named}, and 2 more" in said
+    assert [row["index"] for row in rows(out) if row["flaw"]] == [1, 3, 5, 7, 9] * 2
+    assert {row["reason"] for row in rows(out)} == {None, "first frame"}
 
 
 def test_a_folder_is_no_output_and_a_file_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pytest
 from recordings_pruning_drives import FRAMES, compressed, document, drive, picture, prune, raw, rows
 from recordings_writing import jpeg_bytes, write
 
+from mayhem_train.recordings import exclusive
 from mayhem_train.recordings.pruning import pruning
 from mayhem_train.recordings.pruning.journal import Journal
 from mayhem_train.recordings.pruning.kept_frames import write_kept_frames
@@ -371,6 +373,51 @@ def test_two_commands_do_not_write_the_same_file(
         assert prune(recording, "--out", tmp_path / "kept.json") == 1
     assert f"Another `mayhem prune` is writing {stopped}" in capsys.readouterr().err
     assert stopped.read_bytes() != head
+
+
+def test_of_several_prunes_with_one_output_one_works_and_the_others_find_it_there(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    recordings, folder, whole = jpeg_drives(tmp_path, 2, 40), tmp_path / "out", tmp_path / "whole"
+    processes = [
+        subprocess.Popen(
+            command(recordings, folder), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+        for _ in range(3)
+    ]
+    outputs = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], outputs
+    assert all(line.startswith("Waiting for another process") for _, error in outputs for line in error.splitlines())
+    there = sorted(f"{folder / 'kept.json'} is already there" in output for output, _ in outputs)
+    assert there == [False, True, True]
+    counts = [int(output.rpartition("wrote ")[2].partition(" images")[0]) for output, _ in outputs]
+    subprocess.run(command(recordings, whole), check=True, stdout=subprocess.DEVNULL, env=environment)
+    assert sum(counts) == exported(whole)
+    assert tree(folder) == tree(whole)
+
+
+def test_a_prune_waits_for_another_and_says_so(
+    tmp_path: Path, recording: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(exclusive, "_SILENT_FOR", 0.0)
+    out = tmp_path / "kept.json"
+    with exclusive.exclusive(tmp_path / ".kept.json.partial" / "lock", "tests"), ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(prune, recording, "--out", out)
+        said = ""
+        while not said:
+            said = capsys.readouterr().err
+            assert not waiting.done()
+            time.sleep(0.01)
+        assert said == f"Waiting for another process that prunes to {out}.\n"
+        shutil.copy(recording / "drive.mcap", tmp_path / "other.mcap")
+        assert prune(tmp_path / "other.mcap", "--out", tmp_path / "other.json") == 0  # for which nobody has to wait
+        other = (tmp_path / "other.json").read_text().replace("other", "drive")
+        out.write_text(other)  # what the other one is about to write
+        (tmp_path / ".kept.json.partial" / "lock").unlink()
+    assert waiting.result() == 0
+    assert f"{out} is already there" in capsys.readouterr().out
+    assert tree(tmp_path).keys() >= {"kept.json", "other.json"}
+    assert not (tmp_path / ".kept.json.partial").exists()
 
 
 @pytest.mark.parametrize(("share", "what"), [(0.5, "beside"), (0.999, "kept.json"), (1.05, "drive-000000.png")])

@@ -187,8 +187,25 @@ def test_an_sqlite_file_that_contradicts_its_own_structure_is_found(tmp_path: Pa
     file.write_bytes(data)
     with Recording(path) as recording:
         verification = verify_recording(recording)
-    assert verification.wrong_files > 0
-    assert all(f"{file} is damaged: SQLite" in problem for problem in verification.problems)
+    opened, *checked = verification.problems
+    assert opened.startswith(f"{file} is cut off or damaged")
+    assert checked
+    assert all(f"{file} is damaged: SQLite" in problem for problem in checked)
+    assert verification.wrong_files == 1 + len(checked)
+
+
+@pytest.mark.parametrize("form", ["mcap", "db3", "bag"])
+def test_a_file_that_is_cut_off_is_damaged(tmp_path: Path, form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, "drive", form, MESSAGES)
+    (file,) = [path] if path.is_file() else path.glob("drive.*")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 4 // 5])
+    assert main(["inspect", "--json", str(path)]) == 0
+    (report,) = json.loads(capsys.readouterr().out)
+    assert main(["inspect", "--verify", "--json", str(path)]) == 1
+    (verified,) = json.loads(capsys.readouterr().out)
+    assert verified["verification"]["damaged"] == {}
+    assert verified["verification"]["wrong_files"] >= 1
+    assert next(problem for problem in verified["problems"] if str(file) in problem) in report["problems"]
 
 
 def test_a_file_that_changed_behind_its_size_and_time_is_found(tmp_path: Path) -> None:
@@ -218,7 +235,7 @@ def test_messages_of_an_unknown_type_are_read_but_not_checked(tmp_path: Path) ->
     with Recording(path) as recording:
         verification = verify_recording(recording)
     assert (verification.messages, verification.damaged) == (1, {})
-    assert verification.problems == (f"Messages on /secret of {path} are of an unknown type: not checked.",)
+    assert verification.problems == (f"1 messages on /secret of {path} are of an unknown type: not checked.",)
 
 
 def test_messages_without_a_whole_head_are_counted_and_the_others_stamps_shown(tmp_path: Path) -> None:
@@ -230,7 +247,7 @@ def test_messages_without_a_whole_head_are_counted_and_the_others_stamps_shown(t
         database.execute("UPDATE messages SET data = x'00010000' WHERE id IN (3, 4)")
     with Recording(path) as recording:
         report = inspect_recording(recording)
-    assert f"2 of 6 messages on {COLOUR} of {path} have no whole head." in report.problems
+    assert f"2 of 6 messages on {COLOUR} of {path} have no readable header." in report.problems
     assert report.topics[0].largest_gap_s == 0.3
     assert not report.is_damaged  # nobody asked
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -164,6 +165,11 @@ def test_force_never_removes_what_is_no_run(data, tmp_path, capsys):
         (["--trainer.max_epochs", "-1"], "max_epochs"),
         (["--trainer.devices", "0"], "devices"),
         (["--trainer.devices", "2"], "2 processes"),
+        (["--data.photometric.hue", "0.9"], "photometric hue is 0.9: choose a value from 0 to 0.5"),
+        (["--data.photometric.brightness", "-1"], "photometric brightness is -1: choose a value from 0 to 1"),
+        (["--data.photometric.blur_length", "0"], "photometric blur_length is 0: choose a value from 1 to 101"),
+        (["--data.photometric.grey", "abc"], "data.photometric.grey: Expected a <class 'float'>. Got value: abc"),
+        (["--data.batch_size", "1"], "set --data.batch_size to 2 or more"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_2(data, tmp_path, capsys, arguments, named):
@@ -225,7 +231,8 @@ def test_a_frame_that_a_worker_cannot_read_is_one_sentence(data, tmp_path, capsy
     index.write_text(
         Path(data[1]).read_text().replace('"width":64', '"width":60').replace('"size":[48,64]', '"size":[48,60]')
     )
-    assert train(["--data.index", str(index), *data[2:]], tmp_path / "run", "--data.workers", "1") == 1
+    options = ["--data.workers", "1", "--data.on_unreadable", "stop"]
+    assert train(["--data.index", str(index), *data[2:]], tmp_path / "run", *options) == 1
     error = capsys.readouterr().err
     assert "is 64x48 pixels in" in error and ", but 60x48 in the dataset index" in error and error.count("\n") == 1
 
@@ -253,6 +260,41 @@ def test_a_loss_that_is_not_finite_names_task_step_and_frames(data, tmp_path, ca
     assert train(data, tmp_path / "run", "--model.learning_rate", "1e30", "--model.warmup_steps", "0") == 1
     error = capsys.readouterr().err
     assert "loss is" in error and "drive-" in error and "--model.learning_rate" in error and error.count("\n") == 1
+
+
+def damage(drive: Path, *indices: int) -> None:
+    """Names another encoding in these frames, so that nothing can decode them."""
+    (file,) = (path for path in drive.iterdir() if path.suffix != ".yaml")
+    parts = file.read_bytes().split(b"rgb8")
+    assert len(parts) == FRAMES + 1
+    file.write_bytes(b"".join(a + (b"rgb9" if n in indices else b"rgb8") for n, a in enumerate(parts[:-1])) + parts[-1])
+
+
+@pytest.mark.parametrize("batch_size", ["1", "2"])
+def test_a_frame_that_cannot_be_read_costs_no_more_than_its_batch(data, tmp_path, capsys, batch_size):
+    recordings = tmp_path / "recordings"
+    shutil.copytree(data[3], recordings)
+    damage(recordings / "drive-b", 3)  # alone in the last batch of validation, and of two images one in training
+    damage(recordings / "drive-a", 1)
+    index = json.loads(Path(data[1]).read_text())
+    others = [image | {"id": 100 + number, "split": "unused"} for number, image in enumerate(index["images"] * 5)]
+    index["images"] += others  # so many that two are few
+    (tmp_path / "index.json").write_text(json.dumps(index))
+    mine = ["--data.index", str(tmp_path / "index.json"), "--data.recordings", str(recordings)]
+    size = ["--data.size", "[160, 192]"] if batch_size == "1" else []
+    options = ["--trainer.max_epochs", "1", "--data.batch_size", batch_size, *size]
+    assert train(mine, tmp_path / "run", *options) == 0
+    captured = capsys.readouterr()
+    assert "2 frames could not be read and were left out: drive-a-000001.png, drive-b-000003.png." in captured.err
+    assert "returned `None`" not in captured.err
+    metrics = load_trained_network(tmp_path / "run" / "checkpoints" / "best.ckpt")[0].metrics
+    assert {"map", "mean_iou", "iou/floor"} <= set(metrics)
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
+def test_one_image_a_step_trains_where_the_input_is_large_enough(data, tmp_path):
+    larger = ["--data.batch_size", "1", "--data.size", "[160, 192]", "--trainer.max_epochs", "1"]
+    assert train(data, tmp_path / "run", *larger) == 0
 
 
 def test_help_lists_the_settings_of_every_part(capsys):

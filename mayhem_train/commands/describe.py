@@ -121,7 +121,7 @@ def _split_table(split: SplitSummary, description: Description) -> Table:
     for name, kind in description.classes:
         if kind == "thing":
             size, crowds = split.sizes[name], split.crowds[name]
-            boxes = f"{split.boxes[name]}" + (f" + {crowds} crowds" if crowds else "")
+            boxes = f"{split.boxes[name]}" + (f" + {_counted(crowds, 'crowd')}" if crowds else "")
             numbers = [str(split.images_with_thing[name]), boxes, *map(str, (size.small, size.medium, size.large)), ""]
         else:
             share = f"{100 * split.surface_shares[name]:.1f}"
@@ -144,7 +144,7 @@ def _show_frequent_pairs(description: Description) -> None:
     counts = description.cooccurrence
     pairs = [(int(counts[a, b]), a, b) for a, b in combinations(range(len(counts)), 2) if counts[a, b]]
     shown = sorted(pairs, key=lambda pair: (-pair[0], pair[1:]))[:_PAIRS]
-    console.print(f"\nmost often seen together ({len(shown)} of {len(pairs)} pairs)", highlight=False)
+    console.print(f"\nmost often seen together ({len(shown)} of {_counted(len(pairs), 'pair')})", highlight=False)
     table = Table()
     for heading in ("class", "with", "images"):
         table.add_column(heading, justify="right" if heading == "images" else "left", overflow="fold")
@@ -171,7 +171,11 @@ def _warn(description: Description, arguments: argparse.Namespace) -> None:
     pairs = description.duplicates.pairs
     compared = description.duplicates.frames
     if not pairs:
-        say(f"No near-duplicates across splits among {compared} frames." if compared else "No frame could be compared.")
+        say(
+            f"No near-duplicates across splits among {_counted(compared, 'frame')}."
+            if compared
+            else "No frame could be compared."
+        )
         return
     say(f"Warning: {_counted(len(pairs), 'frame')} with a near-duplicate in another split:")
     for pair in pairs[:_LEAKS]:

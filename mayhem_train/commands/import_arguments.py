@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from mayhem_train.commands.recording_arguments import add_distro
-from mayhem_train.console import console
+from mayhem_train.console import console, error_console
 from mayhem_train.datasets.annotations.classes import read_class_map
 from mayhem_train.datasets.annotations.importing import ImportCounts, import_annotations
 from mayhem_train.datasets.annotations.shapes import AnnotationFile
@@ -77,7 +77,12 @@ def run_import(arguments: argparse.Namespace, read: Callable[[Path], AnnotationF
         console.print(line)
     missing = sum(image.file_name is None for image in imported.index.images)
     if arguments.images is not None and missing:
-        console.print(f"{missing} images are not in {arguments.images}", soft_wrap=True, markup=False)
+        what = "1 image is" if missing == 1 else f"{missing} images are"
+        console.print(f"{what} not in {arguments.images}", soft_wrap=True, markup=False)
+    if not imported.index.split("train").images:
+        error_console.print(
+            "Warning: no frame is left to train on, so this index only serves to judge a model.", soft_wrap=True
+        )
     console.print(f"wrote {arguments.out}", soft_wrap=True, markup=False)
     return 0
 
@@ -96,7 +101,6 @@ def _add_split_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--val-fraction",
         type=float,
-        default=0.2,
         metavar="F",
         help="where --val and --val-block name none: share of the other frames for validation (0.2)",
     )
@@ -144,10 +148,12 @@ def _table(index: DatasetIndex) -> Table:
 
 
 def _remarks(counts: ImportCounts) -> list[str]:
-    remarks = {
-        "images without shapes left out as unlabelled": counts.unlabelled,
-        "boxes clipped at the image's border": counts.clipped,
-        "boxes outside their image dropped": counts.dropped,
-        "surfaces without a visible pixel dropped": counts.invisible,
-    }
-    return [f"{count} {what}" for what, count in remarks.items() if count]
+    remarks = (
+        (counts.unlabelled, "image", "images", "without shapes left out as unlabelled"),
+        (counts.deleted, "frame", "frames", "deleted in CVAT left out"),
+        (counts.clipped, "box", "boxes", "clipped at the image's border"),
+        (counts.outside, "box", "boxes", "outside the image dropped"),
+        (counts.flat, "box", "boxes", "without any area dropped"),
+        (counts.invisible, "surface", "surfaces", "without a visible pixel dropped"),
+    )
+    return [f"{count} {one if count == 1 else many} {what}" for count, one, many, what in remarks if count]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from mayhem_train.recordings.ingest.options import FORMS, IngestOptions
 from mayhem_train.recordings.ingest.outcome import Outcome
 
 EXAMPLE = "mayhem ingest drive-1.mcap drive-2.bag --out extracted --colour jpg --clouds ply"
+
+_LONGEST_OFFSET = 1e9  # seconds, thirty years, of which the nanoseconds fit into 64 bits
 
 _HELP = {
     "colour": "colour images; JPEG messages are copied as jpg",
@@ -57,8 +58,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Extracts all recordings, says what came of each, and ends with 1 or 2 where one failed."""
-    if not math.isfinite(arguments.max_offset):
-        raise UsageError(f"--max-offset {arguments.max_offset} is no number of seconds.")
+    if not abs(arguments.max_offset) <= _LONGEST_OFFSET:
+        raise UsageError(f"--max-offset {arguments.max_offset} is no number of seconds up to {_LONGEST_OFFSET:g}.")
     options = IngestOptions(
         **{kind: getattr(arguments, kind) for kind in FORMS},
         topics=tuple(arguments.topics),

@@ -134,14 +134,20 @@ def _report(arguments: argparse.Namespace, prelabels: Prelabels, labelled: int, 
     frames = prelabels.frames
     boxes = sum(isinstance(shape, BoxShape) for frame in frames for shape in frame.image.shapes)
     console.print(
-        f"{len(frames)} of {chosen} frames with {boxes} boxes, "
+        f"{len(frames)} of {_counted(chosen, 'frame', 'frames')} with {_counted(boxes, 'box', 'boxes')}, "
         f"uncertainty from {frames[0].uncertainty:.3f} down to {frames[-1].uncertainty:.3f}",
         highlight=False,
     )
     if labelled:
-        console.print(f"{labelled} frames labelled in {arguments.exclude} left out", soft_wrap=True, markup=False)
+        what = _counted(labelled, "frame", "frames")
+        console.print(f"{what} labelled in {arguments.exclude} left out", soft_wrap=True, markup=False)
     if prelabels.unreadable:
-        console.print(f"{prelabels.unreadable} frames that cannot be decoded left out", highlight=False)
+        what = _counted(prelabels.unreadable, "frame", "frames")
+        console.print(f"{what} that cannot be decoded left out", highlight=False)
     for path in (arguments.out, arguments.images):
         if path is not None:
             console.print(f"wrote {path}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _counted(count: int, one: str, many: str) -> str:
+    return f"{count} {one if count == 1 else many}"

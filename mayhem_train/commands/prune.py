@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -19,6 +19,8 @@ from mayhem_train.recordings.pruning.pruning import prune
 from mayhem_train.recordings.pruning.selection import PruneSettings
 
 EXAMPLE = "mayhem prune drive-1.mcap drive-2.bag --limit 0.7 --out kept.json --export for-cvat"
+
+_NAMED = 3  # flawed images, a recording; the audit names all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +79,11 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         resumed = f" ({pruned.resumed} frames decided by a run that was stopped)" if pruned.resumed else ""
         _say(f"wrote {arguments.out}{resumed}")
+    stampless = sum(row.kept and row.stamp_ns is None for row in pruned.rows)
+    if stampless:
+        _say(f"{stampless} kept frames have no stamp that can be read: stamp_ns of them is null")
+    for line in _flawed(pruned.rows):
+        _say(line)
     if arguments.export is not None:
         there = len(pruned.kept) - pruned.exported
         _say(f"wrote {pruned.exported} images to {arguments.export}, {there} were already there")
@@ -87,7 +94,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _table(rows: Sequence[AuditRow]) -> Table:
     """Counts by recording: frames kept without a score, other than the first, could not be compared."""
-    table = Table("recording", *("frames", "kept", "%", "not\ncomparable", "not\ndecodable"))
+    table = Table("recording", *("frames", "kept", "%", "not\ncomparable", "not\ndecodable", "flawed"))
     for column in table.columns[1:]:
         column.justify = "right"
     for recording in dict.fromkeys(row.recording for row in rows):
@@ -100,8 +107,18 @@ def _table(rows: Sequence[AuditRow]) -> Table:
             f"{100 * kept / len(own):.1f}",
             str(sum(row.kept and row.score is None and row.reference is not None for row in own)),
             str(sum(row.score is None and not row.kept for row in own)),
+            str(sum(row.flaw is not None for row in own)),
         )
     return table
+
+
+def _flawed(rows: Sequence[AuditRow]) -> Iterator[str]:
+    """A line for each recording with JPEG images that are damaged, but gave a picture."""
+    for recording in dict.fromkeys(row.recording for row in rows):
+        own = [f"{row.name} ({row.flaw})" for row in rows if row.recording == recording and row.flaw is not None]
+        if own:
+            more = f", and {len(own) - _NAMED} more" if len(own) > _NAMED else ""
+            yield f"{len(own)} JPEG images are flawed, but were decoded: {', '.join(own[:_NAMED])}{more}"
 
 
 def _say(line: str) -> None:

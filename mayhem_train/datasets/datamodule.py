@@ -38,15 +38,17 @@ def _number(value: object) -> float:
 # torchvision declares arguments such as RandomRotation's `degrees` as this, which jsonargparse could not write down.
 register_type(numbers.Number, serializer=_number, deserializer=_number)
 
-# A few damaged frames are no reason to lose a night; more than this share of a split is.
+# A few damaged frames are no reason to lose a night; more than this share of the index is.
 _MOST_UNREADABLE = 0.05
+_NAMED = 10  # of the frames that end a run
 
 
 class PerceptionDataModule(pl.LightningDataModule):
     """Loaders over the splits "train", "val" and "test" of a dataset index.
 
     A frame that cannot be read in the middle of the training is left out of its batch, named once on stderr and counted
-    at the end; a run stops where more than 5 % of a split, or a batch as a whole, cannot be read.
+    at the end. Where that leaves nothing the batch is empty, and a training step should give None for it. A run stops
+    where more than 5 % of the index's frames, and more than one, cannot be read.
 
     Args:
         index: path of the dataset index.
@@ -105,6 +107,11 @@ class PerceptionDataModule(pl.LightningDataModule):
         self.on_unreadable = on_unreadable
         self.seed = seed
         self._unreadable: dict[str, UnreadableFrame] = {}
+
+    @property
+    def smallest_batch(self) -> int:
+        """How many images the smallest batch of the training has, if all can be read."""
+        return min(self.batch_size, len(self._train))
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -179,9 +186,11 @@ class PerceptionDataModule(pl.LightningDataModule):
                 error_console.print(f"Left out: {frame.reason}", markup=False, highlight=False, soft_wrap=True)
         frames = len(self.dataset_index.images)
         if batch.unreadable and len(self._unreadable) > max(1.0, _MOST_UNREADABLE * frames):
+            names = sorted(self._unreadable)
+            told = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
             raise MayhemError(
-                f"{len(self._unreadable)} of {frames} frames of {self.index} could not be read, the last one "
-                f"{batch.unreadable[-1].name}: look at the recordings and the disk they are on."
+                f"{len(names)} of {frames} frames of {self.index} could not be read ({told}): "
+                "look at the recordings and the disk they are on."
             )
         return batch
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.image_decoding import decode_image
 from mayhem_train.datasets.index import LabelledImage
+from mayhem_train.datasets.quoting import quoted
 from mayhem_train.recordings.recording import Recording, find_recordings
 
 
@@ -57,7 +58,7 @@ class FrameReader:
                 from_recordings.setdefault(frame.recording, frame)
             elif not path.is_file():
                 raise MayhemError(
-                    f"The image {frame.file_name!r} of the dataset index is not in {images}: "
+                    f"The image {quoted(frame.file_name)} of the dataset index is not in {images}: "
                     "put it there or name the folder it is in."
                 )
         if from_recordings:
@@ -68,7 +69,7 @@ class FrameReader:
 
         Raises:
             UsageError: there is no such distribution.
-        MayhemError: the frame cannot be read or decoded, or has another size than the index says; the sentence
+            MayhemError: the frame cannot be read or decoded, or has another size than the index says; the sentence
                 names it and where it lies.
         """
         path = self._file(frame)
@@ -99,7 +100,7 @@ class FrameReader:
         name = PurePosixPath(frame.file_name)
         if name.is_absolute() or ".." in name.parts or "\\" in frame.file_name or not name.parts:
             raise MayhemError(
-                f"The dataset index names the image {frame.file_name!r}, which leaves the folder {self._images}: "
+                f"The dataset index names the image {quoted(frame.file_name)}, which leaves the folder {self._images}: "
                 "name files in that folder and below only."
             )
         return self._images / name

@@ -81,6 +81,7 @@ class LabelledImage:
     """One labelled frame and everything labelled on it; sizes in pixels, times in ns.
 
     Attributes:
+        stamp_ns: None where its message has no header that can be read.
         boxes: what training reads of things.
         surfaces: what training reads of surfaces.
         file_name: the extracted image, relative to the folder of extracted images; None where it was not extracted.
@@ -94,7 +95,7 @@ class LabelledImage:
     topic: str
     index: int
     log_time_ns: int
-    stamp_ns: int
+    stamp_ns: int | None
     split: str
     boxes: tuple[BoxLabel, ...] = ()
     surfaces: tuple[SurfaceLabel, ...] = ()

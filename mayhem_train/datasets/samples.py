@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mayhem_ros.errors import MayhemError
 from mayhem_train.datasets.frame_reader import UnreadableFrame
 
 # Fields of a batch that hold a few numbers for every image.
@@ -65,7 +64,7 @@ class Batch:
         source_masks: B times uint8 [height, width] in evaluation, none in training; they stay on the CPU.
         crowd_boxes: B times float32 [C_b, 4]: neither an object nor background; what is found there is not judged.
         crowd_labels: B times int64 [C_b].
-        unreadable: the frames that should have been in the batch and are not.
+        unreadable: the frames that should have been in the batch and are not; where that is all of them, B is 0.
     """
 
     images: Tensor
@@ -119,20 +118,14 @@ def _unpacked(values: dict[str, Any]) -> Batch:
 
 
 def collate(items: Sequence[Sample | UnreadableFrame]) -> Batch:
-    """Stacks images and masks, and keeps boxes and labels a tensor an image, since their number differs.
-
-    Raises:
-        MayhemError: none of the frames could be read.
-    """
+    """Stacks images and masks, and keeps boxes and labels a tensor an image, since their number differs."""
     samples = [item for item in items if isinstance(item, Sample)]
     unreadable = tuple(item for item in items if isinstance(item, UnreadableFrame))
-    if not samples:
-        raise MayhemError(f"None of {len(unreadable)} frames of a batch can be read; {unreadable[0].reason}")
     return Batch(
-        images=torch.stack([sample.image for sample in samples]),
+        images=_stacked([sample.image for sample in samples], (3, 0, 0)),
         boxes=tuple(sample.boxes[~sample.crowd] for sample in samples),
         labels=tuple(sample.labels[~sample.crowd] for sample in samples),
-        masks=torch.stack([sample.mask for sample in samples]),
+        masks=_stacked([sample.mask for sample in samples], (0, 0)),
         names=tuple(sample.name for sample in samples),
         image_ids=tuple(sample.image_id for sample in samples),
         source_sizes=tuple(sample.source_size for sample in samples),
@@ -141,3 +134,8 @@ def collate(items: Sequence[Sample | UnreadableFrame]) -> Batch:
         crowd_labels=tuple(sample.labels[sample.crowd] for sample in samples),
         unreadable=unreadable,
     )
+
+
+def _stacked(tensors: Sequence[Tensor], empty: tuple[int, ...]) -> Tensor:
+    """uint8 [B, …]; of no tensors [0, *empty]."""
+    return torch.stack(list(tensors)) if tensors else torch.empty(0, *empty, dtype=torch.uint8)

@@ -48,13 +48,31 @@ def decode_depth(message: Any) -> DepthImage:
     raise MayhemError(f"A message of type {type(message).__name__} is no sensor_msgs/Image or CompressedImage.")
 
 
-def is_depth_message(message: Any) -> bool:
-    """Whether an image says of itself that it is depth."""
+def is_image_message(message: Any) -> bool:
+    """Whether a message is a `sensor_msgs/Image` or `sensor_msgs/CompressedImage`, judged by its fields."""
+    return hasattr(message, "data") and (hasattr(message, "encoding") or hasattr(message, "format"))
+
+
+def is_depth_message(message: Any, topic: str = "") -> bool:
+    """Whether an image says of itself that it is depth.
+
+    Grey of 16 bits may be either: there the topic's name decides. Elsewhere names count for nothing, since depth
+    cameras have colour too.
+    """
+    named = "depth" in topic.lower()
     if hasattr(message, "encoding"):
-        return message.encoding in ("16UC1", "32FC1")
-    return any(name in message.format for name in ("compressedDepth", "16UC1", "32FC1"))
+        return message.encoding.upper() in _DEPTH_ENCODINGS or (named and message.encoding == "mono16")
+    if not hasattr(message, "format"):
+        return False
+    said = message.format.lower()
+    if any(name.lower() in said for name in ("compressedDepth", *_DEPTH_ENCODINGS)):
+        return True
+    head = bytes(message.data[:26])
+    return named and head.startswith(_PNG) and head[24:] == _GREY_OF_16_BITS
 
 
+_DEPTH_ENCODINGS = ("16UC1", "16SC1", "32FC1", "64FC1")
+_GREY_OF_16_BITS = bytes((16, 0))  # a PNG's bit depth and colour type
 _INTEGER, _FLOAT = ("16UC1", "mono16"), ("32FC1",)
 _RAW = {**dict.fromkeys(_INTEGER, np.uint16), **dict.fromkeys(_FLOAT, np.float32)}
 

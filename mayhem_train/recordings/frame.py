@@ -19,14 +19,15 @@ class Frame:
         topic: the topic as recorded.
         index: counts that topic's messages in the recording from 0.
         log_time_ns: when the message was recorded, ns since the epoch.
-        stamp_ns: the message header's stamp, ns since the epoch.
+        stamp_ns: the message header's stamp, ns since the epoch; None exactly where this very message has no readable
+            header, because its type has none or its bytes are damaged.
     """
 
     recording: str
     topic: str
     index: int
     log_time_ns: int
-    stamp_ns: int
+    stamp_ns: int | None
 
     @property
     def name(self) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -13,8 +12,8 @@ from numpy.typing import NDArray
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.image_decoding import decode_image
 from mayhem_train.console import track
-from mayhem_train.recordings.depth import decode_depth, is_depth_message
-from mayhem_train.recordings.recording import IMAGE, Recording, Topic
+from mayhem_train.recordings.depth import decode_depth, is_depth_message, is_image_message
+from mayhem_train.recordings.recording import Recording, Topic
 from mayhem_train.recordings.verification import Verification, verify_recording
 
 
@@ -28,8 +27,8 @@ class TopicReport:
         largest_gap_s: the longest time between two messages by the same clock, None with fewer than two messages.
         duplicated_stamps: messages whose header stamp is the one of the message before; None without headers.
         backward_stamps: messages whose header stamp is earlier than the one of the message before.
-        width, height: of the first image in pixels, None for other types.
-        encoding: of the first image; a compressed image's `format`.
+        width, height: of the first image in pixels, of the last one where that cannot be read; None for other types.
+        encoding: of the same image; a compressed image's `format`.
         gaps: how many times are longer than twice the median one by the same clock, None with fewer than two messages.
     """
 
@@ -114,14 +113,14 @@ def _stamps(recording: Recording, problems: list[str]) -> dict[str, NDArray[np.i
     topics = [topic for topic in recording.topics if topic.count and recording.has_header(topic.name)]
     stamps: dict[str, list[int]] = {topic.name: [] for topic in topics}
     total = sum(topic.count for topic in topics)
-    found = recording.stamps_ns(list(stamps), skip_damaged=True)
-    for name, stamp in track(found, f"Reading {recording.stem}", total):
-        stamps[name].append(stamp)
+    for name, stamp in track(recording.stamps_ns(list(stamps)), f"Reading {recording.stem}", total):
+        if stamp is not None:
+            stamps[name].append(stamp)
     for topic in topics:
         missing = topic.count - len(stamps[topic.name])
         if missing:
             problems.append(
-                f"{missing} of {topic.count} messages on {topic.name} of {recording.path} have no whole head."
+                f"{missing} of {topic.count} messages on {topic.name} of {recording.path} have no readable header."
             )
     return {name: np.array(values, np.int64) for name, values in stamps.items()}
 
@@ -149,26 +148,22 @@ def _topic(recording: Recording, topic: Topic, stamps: NDArray[np.int64] | None,
 
 
 def _image(recording: Recording, topic: Topic, problems: list[str]) -> tuple[int | None, int | None, str | None]:
-    """Width, height and encoding of the topic's first image; reads the last message too, to see that it can be."""
-    messages = _ends(recording, topic, problems)
-    if not messages or topic not in recording.image_topics:
-        return None, None, None
-    first = messages[0]
-    if topic.type == IMAGE:
-        return first.width, first.height, first.encoding
-    try:
-        with recording.naming(topic.name, 0):
-            pixels = decode_depth(first).pixels if is_depth_message(first) else decode_image(first)
-    except MayhemError as error:
-        problems.append(str(error))
-        return None, None, first.format
-    return pixels.shape[1], pixels.shape[0], first.format
+    """Width, height and encoding of the first image; reads the topic's last message too, to see that it can be."""
+    found: tuple[int | None, int | None, str | None] = (None, None, None)
+    for index in sorted({0, topic.count - 1} if topic.count else ()):
+        try:
+            message = recording.read_message(topic.name, index)
+            if found[0] is None and topic in recording.image_topics and is_image_message(message):
+                found = None, None, getattr(message, "format", None)
+                with recording.naming(topic.name, index):
+                    found = _described(message)
+        except MayhemError as error:
+            problems.append(str(error))
+    return found
 
 
-def _ends(recording: Recording, topic: Topic, problems: list[str]) -> Sequence[Any]:
-    """The topic's first and last message, or none where one cannot be read."""
-    try:
-        return [recording.read_message(topic.name, index) for index in sorted({0, topic.count - 1}) if topic.count]
-    except MayhemError as error:
-        problems.append(str(error))
-        return []
+def _described(message: Any) -> tuple[int, int, str]:
+    if hasattr(message, "encoding"):
+        return message.width, message.height, message.encoding
+    pixels = decode_depth(message).pixels if is_depth_message(message) else decode_image(message)
+    return pixels.shape[1], pixels.shape[0], message.format

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,31 +32,41 @@ class RecordingFiles:
     """The storage files of a recording in the order they were written.
 
     Attributes:
-        problems: what its metadata.yaml lacks, one sentence each.
+        missing: those that metadata.yaml names and that are not there.
+        problems: what else is wrong with the folder, one sentence each.
         message_count: how many messages metadata.yaml promises, None where it says nothing.
     """
 
     paths: tuple[Path, ...]
+    missing: tuple[Path, ...] = ()
     problems: tuple[str, ...] = ()
     message_count: int | None = None
 
 
 def recording_stem(path: Path) -> str:
-    """The file's or folder's name without `.bag`, `.db3` or `.mcap`, and without `.zst` or `.zstd` behind it."""
-    name = Path(os.path.abspath(path)).name  # noqa: PTH100 - `.` and `..` have names, but links keep theirs
-    return _split_suffix(name)[0]
+    """The file's or folder's name without `.bag`, `.db3` or `.mcap`, and without `.zst` or `.zstd` behind it.
+
+    A metadata.yaml stands for its folder.
+    """
+    path = Path(os.path.abspath(path))  # noqa: PTH100 - `.` and `..` have names, but links keep theirs
+    return _split_suffix(path.parent.name if path.name == METADATA else path.name)[0]
 
 
 def recording_files(path: Path) -> RecordingFiles:
     """The files behind a recording's path.
 
     Raises:
-        MayhemError: nothing is there, or no recording.
+        MayhemError: nothing is there, or no recording, or it may not be looked for.
     """
-    if path.is_dir():
-        return _from_metadata(path) if (path / METADATA).exists() else _without_metadata(path)
-    if not path.exists():
-        raise MayhemError(f"There is no recording at {path}: check the path.")
+    try:
+        if path.is_dir():
+            return _from_metadata(path) if (path / METADATA).exists() else _without_metadata(path)
+        if not path.exists():
+            raise MayhemError(f"There is no recording at {path}: check the path.")
+    except OSError as error:
+        raise MayhemError(
+            f"Cannot look for a recording at {path} ({error.strerror}): check the path and its permissions."
+        ) from error
     if path.name == METADATA:
         return recording_files(path.parent)
     return RecordingFiles((path,))
@@ -98,10 +109,10 @@ def find_recordings(folder: Path) -> dict[str, Path]:
     Raises:
         MayhemError: the folder is missing, or two recordings have the same stem.
     """
-    if not folder.is_dir():
-        raise MayhemError(f"There is no folder {folder}: name the one that holds the recordings.")
     found: dict[str, Path] = {}
     try:
+        if not folder.is_dir():
+            raise MayhemError(f"There is no folder {folder}: name the one that holds the recordings.")
         paths = [folder] if _is_recording(folder) else _recordings_below(folder)
     except OSError as error:
         raise MayhemError(f"Cannot look into {error.filename} ({error.strerror}): check its permissions.") from error
@@ -113,15 +124,18 @@ def find_recordings(folder: Path) -> dict[str, Path]:
     return found
 
 
-def _recordings_below(folder: Path) -> list[Path]:
+def _recordings_below(folder: Path, seen: set[str] | None = None) -> list[Path]:
+    """Every recording in a folder and below; folders that were `seen` are passed over, since links may go round."""
+    seen = set() if seen is None else seen
+    seen.add(os.path.realpath(folder))
     found: list[Path] = []
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
         if path.is_file() and _split_suffix(path.name)[1]:
             found.append(path)
-        elif path.is_dir():
-            found.extend([path] if _is_recording(path) else _recordings_below(path))
+        elif path.is_dir() and os.path.realpath(path) not in seen:
+            found.extend([path] if _is_recording(path) else _recordings_below(path, seen))
     return found
 
 
@@ -218,7 +232,14 @@ def _without_metadata(folder: Path) -> RecordingFiles:
                 f"numbers are {numbers}): name one of {names}."
             )
         return RecordingFiles(paths)
-    return RecordingFiles(paths, (f"{folder} has no {METADATA}: its files were opened as they are ({names}).",))
+    problems = [f"{folder} has no {METADATA}: its files were opened as they are ({names})."]
+    present = {part.number for part in parts}
+    gap = next(number for number in count() if number not in present)
+    if len(parts) > 1 and gap < max(present):
+        problems.append(
+            f"{folder} lacks part {gap} by its files' numbers: frames are numbered without what is missing."
+        )
+    return RecordingFiles(paths, problems=tuple(problems))
 
 
 def _from_metadata(folder: Path) -> RecordingFiles:
@@ -226,29 +247,34 @@ def _from_metadata(folder: Path) -> RecordingFiles:
     try:
         information: dict[str, Any] = yaml.safe_load(path.read_text())["rosbag2_bagfile_information"]
         # Only the names: old versions wrote them with the folder, and no recording reaches outside of its own.
-        files = [folder / Path(name).name for name in information["relative_file_paths"]]
+        names = [Path(name).name for name in information["relative_file_paths"]]
         message_count = int(information["message_count"])
         mode, compression = (str(information.get(f"compression_{name}") or "").lower() for name in ("mode", "format"))
     except OSError as error:
         raise MayhemError(f"Cannot read {path} ({error.strerror}): check its permissions.") from error
-    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise MayhemError(
             f"{path} is no rosbag2 metadata ({type(error).__name__}: {' '.join(str(error).split())}): "
             "remove it, and the files beside it are opened without it."
         ) from error
-    if not files:
+    if not names or not all(names):
         raise MayhemError(f"{path} names no files: remove it, and the files beside it are opened without it.")
     if mode in ("file", "message") and compression not in ("", "zstd"):
         raise MayhemError(
             f"{folder} is compressed by {mode} with {compression}: unpack it with `ros2 bag convert` first."
         )
-    return RecordingFiles(tuple(_present(file) for file in files), (), message_count)
+    found = {folder / name: _present(folder / name) for name in names}
+    present = tuple(file for file in found.values() if file is not None)
+    if not present:
+        raise MayhemError(f"{folder} lacks its file {names[0]}: copy it there.")
+    missing = tuple(file for file, place in found.items() if place is None)
+    return RecordingFiles(present, missing, message_count=message_count)
 
 
-def _present(file: Path) -> Path:
+def _present(file: Path) -> Path | None:
     """The file, or its archive, or what was unpacked of it: people pack and unpack without changing metadata.yaml."""
     plain = file.with_suffix("") if file.suffix in ARCHIVES else file
     for candidate in (file, *(plain.with_name(plain.name + suffix) for suffix in ARCHIVES), plain):
         if candidate.is_file():
             return candidate
-    raise MayhemError(f"{file.parent} lacks its file {file.name}: copy it there.")
+    return None

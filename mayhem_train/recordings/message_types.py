@@ -29,7 +29,7 @@ class MessageTypes:
 
     def __init__(self, distro: str | None = None) -> None:
         self._distro = None if distro is None else _distribution(distro)
-        self._typestores: dict[Connection, Typestore] = {}
+        self._typestores: dict[Connection, Typestore | MayhemError] = {}
         self._migrations: dict[str, object] = {}
 
     def deserialise(self, connection: Connection, data: bytes) -> Any:
@@ -85,8 +85,14 @@ class MessageTypes:
 
     def _typestore(self, connection: Connection) -> Typestore:
         if connection not in self._typestores:
-            self._typestores[connection] = _typestore(connection, self._distro)
-        return self._typestores[connection]
+            try:
+                self._typestores[connection] = _typestore(connection, self._distro)
+            except MayhemError as error:
+                self._typestores[connection] = error
+        found = self._typestores[connection]
+        if isinstance(found, MayhemError):
+            raise found.with_traceback(None)
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
         return {"_distro": self._distro, "_typestores": {}, "_migrations": {}}
@@ -119,6 +125,10 @@ def _typestore(connection: Connection, distro: Stores | None) -> Typestore:
     if connection.encoding not in ("cdr", "ros1"):
         raise MayhemError(
             f"Messages on {connection.topic} are serialised as {connection.encoding!r}: only CDR and ROS 1 can be read."
+        )
+    if not connection.type:
+        raise MayhemError(
+            f"The recording does not say of which type the messages on {connection.topic} are: they cannot be read."
         )
     typestore = get_typestore(Stores.EMPTY)
     try:

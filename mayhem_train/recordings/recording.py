@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +16,20 @@ from numpy.typing import NDArray
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.image_decoding import decode_image
 from mayhem_train.console import error_console
-from mayhem_train.recordings.depth import DepthImage, decode_depth, is_depth_message
+from mayhem_train.recordings.cache import FileVersion
+from mayhem_train.recordings.depth import DepthImage, decode_depth, is_depth_message, is_image_message
 from mayhem_train.recordings.frame import Frame
 from mayhem_train.recordings.index_cache import UNREAD, load_stamps, save_stamps
 from mayhem_train.recordings.indexing import file_index, file_version
-from mayhem_train.recordings.locating import find_recordings, open_storage, recording_files, recording_stem
+from mayhem_train.recordings.locating import (
+    RecordingFiles,
+    find_recordings,
+    open_storage,
+    recording_files,
+    recording_stem,
+)
 from mayhem_train.recordings.message_types import MessageTypes
-from mayhem_train.recordings.storages.storage import Connection, Storage
+from mayhem_train.recordings.storages.storage import Connection, Storage, StorageIndex
 from mayhem_train.recordings.zstd import decompress_message, is_compressed_message
 
 __all__ = ["RecordedMessage", "Recording", "Topic", "find_recordings"]
@@ -30,12 +38,13 @@ IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
 
 _BATCH = 4096
+_LOOKED_AT = 10  # messages read to find one that says whether its topic holds colour or depth
 _STAMP_END = 12  # bytes of a serialised message within which its header's stamp lies
 
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic with its message type ("sensor_msgs/msg/Image") and the number of its messages."""
+    """A topic with its message type ("sensor_msgs/msg/Image", empty if unknown) and the number of its messages."""
 
     name: str
     type: str
@@ -86,21 +95,19 @@ class Recording:
         self._types = MessageTypes(distro)
         self.stem = recording_stem(self.path)
         files = recording_files(self.path)
-        self._storages: tuple[Storage, ...] = tuple(open_storage(file) for file in files.paths)
-        self._versions = tuple(file_version(file) for file in files.paths)
+        parts, lost = _opened(self.path, files)
+        self._damage = (*lost, *(problem for part in parts for problem in part.index.problems))
+        problems = [*self._damage, *files.problems]
+        self._storages = tuple(part.storage for part in parts)
+        self._versions = tuple(part.version for part in parts)
         self._connections: list[Connection] = []
-        entries: list[NDArray[np.void]] = []
         compression: set[str] = set()
-        problems = list(files.problems)
-        for number, (storage, version) in enumerate(zip(self._storages, self._versions, strict=True)):
-            index = file_index(storage, version)
-            index.entries["storage"] = number
-            index.entries["connection"] += len(self._connections)
-            self._connections.extend(index.connections)
-            entries.append(index.entries)
-            compression.update(index.compression)
-            problems.extend(index.problems)
-        self._entries = np.concatenate(entries)
+        for number, part in enumerate(parts):
+            part.index.entries["storage"] = number
+            part.index.entries["connection"] += len(self._connections)
+            self._connections.extend(part.index.connections)
+            compression.update(part.index.compression)
+        self._entries = np.concatenate([part.index.entries for part in parts])
         self._entries = self._entries[np.argsort(self._entries["log_time_ns"], kind="stable")]
         self._stamps_ns = self._kept_stamps()
         self._rows = _rows_by_topic(self._entries, self._connections)
@@ -110,14 +117,12 @@ class Recording:
         if not count:
             reasons = "".join(f" ({problem.rstrip('.')})" for problem in problems[:1])
             raise MayhemError(f"{self.path} holds no messages{reasons}: choose another recording or record it again.")
-        problems.extend(_several_types(self.path, self._connections))
         self.storage = self._storages[0].name
-        types = {connection.topic: connection.type for connection in reversed(self._connections)}
-        self.topics = tuple(Topic(name, types[name], len(rows)) for name, rows in sorted(self._rows.items()))
+        self.topics = tuple(_topics(self.path, self._entries, self._connections, problems))
         self.start_ns = int(self._entries["log_time_ns"][0])
         self.end_ns = int(self._entries["log_time_ns"][-1])
         self.compression = tuple(sorted(compression))
-        self.size = sum(file.stat().st_size for file in files.paths)
+        self.size = sum(storage.path.stat().st_size for storage in self._storages)
         self.problems = tuple(problems)
         for problem in self.problems:
             error_console.print(f"Warning: {problem}", markup=False, highlight=False, soft_wrap=True)
@@ -137,7 +142,8 @@ class Recording:
             topic = self.topic(name)
             if topic not in self.image_topics:
                 raise UsageError(
-                    f"{name} of {self.path} holds {topic.type}, no images: choose {_listed(self.image_topics)}."
+                    f"{name} of {self.path} holds {topic.type or 'messages of no type'}, no images: "
+                    f"choose {_listed(self.image_topics)}."
                 )
             return topic
         candidates = [topic for topic in self.image_topics if topic.count]
@@ -150,14 +156,15 @@ class Recording:
         return candidates[0]
 
     def is_depth(self, topic: Topic) -> bool:
-        """Whether an image topic holds depth, by its name or else by its first message's encoding.
-
-        Raises:
-            MayhemError: the first message cannot be read.
-        """
-        if "depth" in topic.name.lower():
-            return True
-        return is_depth_message(self.read_message(topic.name, 0))
+        """Whether an image topic holds depth: what its first image says of itself that can be read, else its name."""
+        for index in range(min(topic.count, _LOOKED_AT)):
+            try:
+                message = self.read_message(topic.name, index)
+            except MayhemError:
+                continue
+            if is_image_message(message):
+                return is_depth_message(message, topic.name)
+        return "depth" in topic.name.lower()
 
     def topic(self, name: str) -> Topic:
         """The topic of that name.
@@ -175,19 +182,21 @@ class Recording:
 
         Raises:
             UsageError: there is no such topic.
-            MayhemError: the index is out of range, or the messages have no header.
+            MayhemError: the index is out of range.
         """
         row = self._row(topic, index)
-        self._require_header(topic)
         entry = self._entry(row)
-        return Frame(self.stem, topic, index, entry.log_time_ns, self._stamp_ns(topic, index, row, entry))
+        return Frame(self.stem, topic, int(index), entry.log_time_ns, self._stamp_ns(row, entry))
 
     def frames(self, topic: str) -> Iterator[Frame]:
-        """All of a topic's messages by name and times, in order; payloads stay on the disk where they can."""
-        self._require_header(topic)
+        """All of a topic's messages by name and times, in order; payloads stay on the disk where they can.
+
+        Raises:
+            UsageError: there is no such topic.
+        """
         with self._keeping_stamps():
             for _, index, row, entry in self._in_time_order([topic]):
-                yield Frame(self.stem, topic, index, entry.log_time_ns, self._stamp_ns(topic, index, row, entry))
+                yield Frame(self.stem, topic, index, entry.log_time_ns, self._stamp_ns(row, entry))
 
     def read_message(self, topic: str, index: int) -> Any:
         """A message as an object with its type's fields, arrays as read-only numpy views.
@@ -255,34 +264,24 @@ class Recording:
         """int64 [count]: when a topic's messages were recorded, ascending."""
         return self._entries["log_time_ns"][self._rows[self.topic(topic).name]]
 
-    def stamps_ns(self, topics: Sequence[str], *, skip_damaged: bool = False) -> Iterator[tuple[str, int]]:
-        """(topic, header stamp) of every message of these topics in the order of log time; compare `has_header`.
+    def stamps_ns(self, topics: Sequence[str]) -> Iterator[tuple[str, int | None]]:
+        """(topic, stamp as in `Frame`) of every message of these topics in the order of log time.
 
         Raises:
             UsageError: there is no such topic.
-            MayhemError: its messages have no header, or one is damaged and damaged ones are not to be left out.
         """
-        for topic in topics:
-            self._require_header(topic)
         with self._keeping_stamps():
-            for topic, index, row, entry in self._in_time_order(topics):
-                try:
-                    stamp = self._stamp_ns(topic, index, row, entry)
-                except MayhemError:
-                    if not skip_damaged:
-                        raise
-                    continue
-                yield topic, stamp
+            for topic, _, row, entry in self._in_time_order(topics):
+                yield topic, self._stamp_ns(row, entry)
 
     def has_header(self, topic: str) -> bool:
-        """Whether the topic's messages carry a stamp, so that `frame` and `frames` work on it."""
+        """Whether messages of the topic carry a stamp; one of another type among them may have none."""
         name = self.topic(topic).name
-        return all(self._types.has_header(connection) for connection in self._connections if connection.topic == name)
+        return any(self._types.has_header(connection) for connection in self._connections if connection.topic == name)
 
-    def knows_type(self, topic: str) -> bool:
-        """Whether the topic's messages can be read as objects: by the recording's definitions or a distribution's."""
-        name = self.topic(topic).name
-        return all(self._types.knows(connection) for connection in self._connections if connection.topic == name)
+    def knows_type(self, topic: str, index: int) -> bool:
+        """Whether a message can be read as an object: by the recording's definitions or a distribution's."""
+        return self._types.knows(self._connections[self._entry(self._row(topic, index)).connection])
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -290,7 +289,11 @@ class Recording:
         return tuple(storage.path for storage in self._storages)
 
     def check_files(self) -> Iterator[str]:
-        """Reads the files and gives a sentence for everything that contradicts their own checksums and structure."""
+        """Reads the files and gives a sentence for everything that contradicts their own checksums and structure.
+
+        What was damaged when they were opened is among it.
+        """
+        yield from self._damage
         for storage in self._storages:
             yield from storage.check()
 
@@ -337,17 +340,22 @@ class Recording:
             return data
         return decompress_message(data if size is None else storage.read(entry.block, entry.offset), size)
 
-    def _require_header(self, topic: str) -> None:
-        if not self.has_header(topic):
-            kind = self.topic(topic).type
-            raise MayhemError(f"Messages on {topic} of {self.path} ({kind}) have no header with a stamp.")
-
-    def _stamp_ns(self, topic: str, index: int, row: int, entry: _Entry) -> int:
+    def _stamp_ns(self, row: int, entry: _Entry) -> int | None:
         known = int(self._stamps_ns[row])
         if known != UNREAD:
             return known
-        with self.naming(topic, index):
-            stamp = _stamp_ns(self._connections[entry.connection], self._read(entry, _STAMP_END))
+        connection = self._connections[entry.connection]
+        if not self._types.has_header(connection):
+            return None
+        try:
+            head = self._read(entry, _STAMP_END)
+        except MayhemError as error:
+            if isinstance(error.__cause__, OSError):  # a disk that fails, which it may not do tomorrow
+                raise
+            return None
+        if len(head) < _STAMP_END:
+            return None
+        stamp = _stamp_ns(connection, head)
         self._stamps_ns[row] = stamp
         return stamp
 
@@ -391,6 +399,36 @@ class _Entry(NamedTuple):
     offset: int
 
 
+@dataclass(frozen=True)
+class _Part:
+    """One file of a recording, opened."""
+
+    storage: Storage
+    version: FileVersion | None
+    index: StorageIndex
+
+
+def _opened(path: Path, files: RecordingFiles) -> tuple[list[_Part], tuple[str, ...]]:
+    """The parts that can be opened, and a sentence for each that holds nothing, as one does after a power loss.
+
+    Raises:
+        MayhemError: none can be opened, or the system refuses to read one, which it may not do tomorrow.
+    """
+    parts: list[_Part] = []
+    errors = [MayhemError(f"{file} is missing: copy it there.") for file in files.missing]
+    for file in files.paths:
+        try:
+            storage, version = open_storage(file), file_version(file)
+            parts.append(_Part(storage, version, file_index(storage, version)))
+        except MayhemError as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            errors.append(error)
+    if not parts:
+        raise errors[0]
+    return parts, tuple(f"A part of {path} is lost, and frames are numbered without it: {error}" for error in errors)
+
+
 def _rows_by_topic(entries: NDArray[np.void], connections: Sequence[Connection]) -> dict[str, NDArray[np.int64]]:
     """For each topic the rows of its messages in `entries`, ascending."""
     rows: dict[str, NDArray[np.int64]] = {}
@@ -400,22 +438,29 @@ def _rows_by_topic(entries: NDArray[np.void], connections: Sequence[Connection])
     return rows
 
 
-def _several_types(path: Path, connections: Sequence[Connection]) -> Iterator[str]:
-    """A sentence for each topic on which messages of different types were recorded."""
-    for topic in sorted({connection.topic for connection in connections}):
-        types = list(dict.fromkeys(connection.type for connection in connections if connection.topic == topic))
+def _topics(
+    path: Path, entries: NDArray[np.void], connections: Sequence[Connection], problems: list[str]
+) -> Iterator[Topic]:
+    """The topics by name, each of the type that most of its messages have; a problem where they have several."""
+    counts = np.bincount(entries["connection"], minlength=len(connections)).tolist()
+    for name in sorted({connection.topic for connection in connections}):
+        types: Counter[str] = Counter()
+        for connection, count in zip(connections, counts, strict=True):
+            if connection.topic == name:
+                types[connection.type] += count
+        usual = types.most_common(1)[0][0]
         if len(types) > 1:
-            yield f"Messages on {topic} of {path} are of several types ({', '.join(types)}): it counts as {types[0]}."
+            listed = ", ".join(kind or "no type" for kind in types)
+            problems.append(f"Messages on {name} of {path} are of several types ({listed}): it counts as {usual}.")
+        yield Topic(name, usual, types.total())
 
 
 def _stamp_ns(connection: Connection, head: bytes) -> int:
     """The header's stamp: after ROS 1's sequence number or CDR's encapsulation, four bytes each."""
-    if len(head) < _STAMP_END:
-        raise MayhemError("it is shorter than its header.")
     order: Literal["little", "big"] = "big" if connection.encoding == "cdr" and not head[1] & 1 else "little"
     seconds = int.from_bytes(head[4:8], order, signed=connection.encoding == "cdr")
     return seconds * 10**9 + int.from_bytes(head[8:12], order)
 
 
 def _listed(topics: Sequence[Topic]) -> str:
-    return ", ".join(f"{topic.name} ({topic.type})" for topic in topics) or "no topics"
+    return ", ".join(f"{topic.name} ({topic.type or 'no type'})" for topic in topics) or "no topics"

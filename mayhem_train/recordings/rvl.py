@@ -6,10 +6,10 @@ import struct
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
+from mayhem_train.recordings.compilation import compiled
 
 _SIZE = struct.Struct("<II")
 _MOST_PIXELS = 2**26  # a damaged size may ask for more than fits in memory
@@ -32,7 +32,7 @@ def decode_rvl(data: bytes) -> NDArray[np.uint16]:
     return pixels.reshape(height, width)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def _decode(words: Any, pixels: Any) -> bool:
     """Runs of zeros and of differences to the pixel before; False where the words end before the pixels do."""
     total, at, nibble, previous = len(pixels), 0, 0, 0
@@ -56,7 +56,7 @@ def _decode(words: Any, pixels: Any) -> bool:
     return True
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator, unused-ignore]
+@compiled(nogil=True)
 def _number(words: Any, nibble: int) -> tuple[int, int]:
     """A number in groups of three bits, the lowest first, each with a bit that says whether more follow; -1: none."""
     value = 0

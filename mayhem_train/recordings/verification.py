@@ -13,7 +13,7 @@ from mayhem_ros.errors import MayhemError
 from mayhem_ros.image_decoding import decode_image
 from mayhem_train.console import progress_bar, track
 from mayhem_train.recordings.cache import FileVersion
-from mayhem_train.recordings.depth import decode_depth, is_depth_message
+from mayhem_train.recordings.depth import decode_depth, is_depth_message, is_image_message
 from mayhem_train.recordings.index_cache import forget, load_content_hash, save_content_hash
 from mayhem_train.recordings.jpeg_flaws import jpeg_flaws
 from mayhem_train.recordings.recording import Recording
@@ -58,17 +58,19 @@ def verify_recording(recording: Recording) -> Verification:
     damaged: Counter[str] = Counter()
     flaws: dict[str, list[str]] = {}
     sizes: dict[str, Counter[tuple[int, int]]] = {topic.name: Counter() for topic in recording.image_topics}
-    unknown = [topic.name for topic in recording.topics if topic.count and not recording.knows_type(topic.name)]
-    problems.extend(f"Messages on {name} of {recording.path} are of an unknown type: not checked." for name in unknown)
+    unknown: Counter[str] = Counter()
     total = sum(topic.count for topic in recording.topics)
     read = 0
     for topic, index in track(_places(recording), f"Verifying {recording.stem}", total):
         try:
-            if topic in unknown:
+            if not recording.knows_type(topic, index):
                 recording.read_serialised(topic, index)
+                unknown[topic] += 1
             elif topic in sizes:
                 found: list[str] = []
-                sizes[topic][_decoded_size(recording, topic, index, found)] += 1
+                size = _decoded_size(recording, topic, index, found)
+                if size is not None:
+                    sizes[topic][size] += 1
                 if found:
                     flaws.setdefault(topic, []).append(f"{index} ({found[0]})")
             else:
@@ -82,6 +84,10 @@ def verify_recording(recording: Recording) -> Verification:
         f"{count} messages on {topic} of {recording.path} are damaged; the first {NAMED} are named."
         for topic, count in damaged.items()
         if count > NAMED
+    )
+    problems.extend(
+        f"{count} messages on {topic} of {recording.path} are of an unknown type: not checked."
+        for topic, count in unknown.items()
     )
     problems.extend(
         f"{len(texts)} JPEG images on {topic} of {recording.path} are flawed, but were decoded: "
@@ -104,9 +110,14 @@ def _places(recording: Recording) -> Iterator[tuple[str, int]]:
     return recording.places([topic.name for topic in recording.topics])
 
 
-def _decoded_size(recording: Recording, topic: str, index: int, flaws: list[str]) -> tuple[int, int]:
-    """An image's width and height after it was decoded as what it says it is; appends what libjpeg says of it."""
+def _decoded_size(recording: Recording, topic: str, index: int, flaws: list[str]) -> tuple[int, int] | None:
+    """An image's width and height after it was decoded as what it says it is; appends what libjpeg says of it.
+
+    None for a message of another type that strayed among the images.
+    """
     message = recording.read_message(topic, index)
+    if not is_image_message(message):
+        return None
     with recording.naming(topic, index), jpeg_flaws(flaws) if hasattr(message, "format") else nullcontext():
         pixels = decode_depth(message).pixels if is_depth_message(message) else decode_image(message)
     return pixels.shape[1], pixels.shape[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.balancing.balancer import Balancer
 from mayhem_train.console import console, error_console
 from mayhem_train.datasets.datamodule import PerceptionDataModule
+from mayhem_train.datasets.index import DatasetIndex
 from mayhem_train.outputs import refuse_inputs_within
 from mayhem_train.training.epoch_summary import EpochSummary
 from mayhem_train.training.perception_module import PerceptionModule
@@ -116,6 +118,11 @@ def train(arguments: Sequence[str]) -> TrainingRun:
     if cli.config.force:
         refuse_inputs_within(cli.run_folder, cli.datamodule.inputs)
     cli.datamodule.setup("fit")  # names what is missing while the folder is untouched
+    if cli.datamodule.smallest_batch == 1 and not cli.model.learns_from_one_image:
+        raise UsageError(
+            f"One image a step cannot train a network of {list(cli.datamodule.size)}, whose coarsest map is one pixel: "
+            "set --data.batch_size to 2 or more (with as many frames to train on), or a larger --data.size."
+        )
     record_run(cli.run_folder, cli.settings, anew=cli.config.force)
     _introduce(cli)
     _fit(cli, last, resumed=resumed)
@@ -137,7 +144,7 @@ def _build(arguments: Sequence[str]) -> _TrainingCLI:
             parser_kwargs={"exit_on_error": False, "prog": "mayhem train", "epilog": f"example: {EXAMPLE}"},
         )
     except (argparse.ArgumentError, MisconfigurationException, ValueError) as error:
-        raise UsageError(f"{_first_sentence(error)} (`mayhem train --help` lists every setting)") from error
+        raise UsageError(f"{_sentence(error)} (`mayhem train --help` lists every setting)") from error
     if cli.trainer.world_size > 1:
         raise UsageError(
             f"{cli.trainer.world_size} processes cannot train one network yet: leave out --trainer.devices."
@@ -191,11 +198,15 @@ def _introduce(cli: _TrainingCLI) -> None:
     console.print(
         f"{network.specification.name} on {network.specification.body}: "
         f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters, "
-        f"{len(index.split('train').images)} frames to train on, {len(index.split('val').images)} to validate on, "
+        f"{_frames(index.split('train'))} to train on, {_frames(index.split('val'))} to validate on, "
         f"{cli.trainer.precision} on {cli.trainer.strategy.root_device}.",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _frames(part: DatasetIndex) -> str:
+    return "1 frame" if len(part.images) == 1 else f"{len(part.images)} frames"
 
 
 def _finished_run(folder: Path) -> TrainingRun:
@@ -217,10 +228,17 @@ def _callbacks(folder: Path, logs: bool) -> list[Callback]:
     return [*callbacks, best, last]
 
 
-def _first_sentence(error: Exception) -> str:
-    """The line of a parser's message that names what is wrong."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return " ".join(lines[:3]).rstrip(".")
+def _sentence(error: BaseException) -> str:
+    """What of a parser's message names what is wrong: beneath "no Union subtype fits" stands why it does not."""
+    settings = ".".join(re.findall(r'Parser key "([^"]+)"', str(error)))
+    reason: BaseException = error
+    while reason.__cause__ is not None and not isinstance(reason, MayhemError):
+        reason = reason.__cause__
+    if not settings and not isinstance(reason, MayhemError):
+        reason = error
+    lines = [line.strip() for line in str(reason).splitlines() if line.strip()]
+    names_itself = isinstance(reason, MayhemError) or reason is error
+    return ("" if names_itself else f"{settings}: ") + " ".join(lines[:3]).rstrip(".")
 
 
 def _quieten() -> None:
@@ -234,5 +252,6 @@ def _quieten() -> None:
         ".*exists and is not empty.*",
         ".*`isinstance.treespec, LeafSpec.*",
         ".*instantiate_classes.*was deprecated.*",
+        ".*`training_step` returned `None`.*",  # of a batch of which nothing could be read, which is told
     ):
         warnings.filterwarnings("ignore", hint)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -83,8 +85,22 @@ class PerceptionModule(pl.LightningModule):
         """Raw predictions by task from RGB images uint8 [N, 3, H, W] of the network's size."""
         return self.network(images.float().contiguous(memory_format=torch.channels_last))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The balanced loss of one batch."""
+    @cached_property
+    def learns_from_one_image(self) -> bool:
+        """Whether a batch of one image will do: batch normalisation has no variance where a map is one value only."""
+        specification = self.network.specification
+        network = copy.deepcopy(self.network).train()
+        try:
+            with torch.no_grad():
+                network(torch.zeros(1, 3, specification.height, specification.width, device=self.device))
+        except ValueError:
+            return False
+        return True
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """The balanced loss of one batch; None where frames that cannot be read leave too little of it."""
+        if not len(batch) or (batch.unreadable and len(batch) == 1 and not self.learns_from_one_image):
+            return None
         terms = self._loss_terms(batch)
         losses = {task: torch.stack(list(of_task.values())).sum() for task, of_task in terms.items()}
         for task, loss in losses.items():
@@ -109,6 +125,8 @@ class PerceptionModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Scores one batch in float32 and in source pixels, as the exported file is run."""
+        if not len(batch):  # none of its frames can be read
+            return
         with torch.autocast(self.device.type, enabled=False):
             predictions = self(batch.images)
             self._log_losses("val", self.network.losses(predictions, batch), len(batch.names))

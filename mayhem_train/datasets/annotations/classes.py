@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import yaml
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_train.datasets.annotations.shapes import AnnotationFile, BoxShape, MaskShape, PolygonShape
+from mayhem_train.datasets.annotations.shapes import AnnotationFile, BoxShape, MaskShape, OtherShape, PolygonShape
 from mayhem_train.datasets.index import Category
+from mayhem_train.datasets.quoting import quoted
 
 # What is painted with this label erases the surfaces below it: mask value 0.
 BACKGROUND_LABEL = "background"
@@ -69,7 +71,7 @@ def read_class_map(path: Path) -> ClassMap:
     for label, name in rename.items():
         if name not in (*classes, BACKGROUND_LABEL):
             raise UsageError(
-                f"The class map {path} renames {label!r} to {name!r}, which is no class: add it or drop it."
+                f"The class map {path} renames {quoted(label)} to {quoted(name)}, which is no class: add it or drop it."
             )
     return ClassMap(things, surfaces, rename, frozenset(ignore))
 
@@ -95,14 +97,27 @@ def infer_class_map(files: Sequence[AnnotationFile]) -> ClassMap:
     for label in order:
         if label in drawn_as_box and label in drawn_as_surface:
             raise MayhemError(
-                f"{label!r} is drawn as box in {drawn_as_box[label]} and as polygon or mask in "
+                f"{quoted(label)} is drawn as box in {drawn_as_box[label]} and as polygon or mask in "
                 f"{drawn_as_surface[label]}: say which it is in a class map and pass that with --classes."
             )
     things = tuple(label for label in order if label in drawn_as_box and label != BACKGROUND_LABEL)
     surfaces = tuple(label for label in order if label in drawn_as_surface and label != BACKGROUND_LABEL)
     if not things and not surfaces:
-        raise MayhemError(f"Nothing is labelled in {', '.join(str(file.path) for file in files)}: label it in CVAT.")
+        raise MayhemError(_nothing_to_learn(files))
     return ClassMap(things, surfaces)
+
+
+def _nothing_to_learn(files: Sequence[AnnotationFile]) -> str:
+    """What the files hold instead of boxes, polygons and masks."""
+    place = ", ".join(str(file.path) for file in files)
+    shapes = [shape for file in files for image in file.images for shape in image.shapes]
+    others = Counter(shape.kind for shape in shapes if isinstance(shape, OtherShape))
+    if others:
+        found = ", ".join(f"{count} <{kind}>" for kind, count in sorted(others.items()))
+        return f"{place}: only {found} found, which cannot be trained on: draw boxes, polygons or masks."
+    if shapes:
+        return f"{place}: only {BACKGROUND_LABEL!r} is labelled, which is no class: label things or surfaces."
+    return f"Nothing is labelled in {place}: label it in CVAT."
 
 
 def _drawn_labels(file: AnnotationFile) -> list[str]:

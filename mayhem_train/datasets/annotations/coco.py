@@ -25,6 +25,7 @@ from mayhem_train.datasets.annotations.shapes import (
     Shape,
 )
 from mayhem_train.datasets.index import DatasetIndex
+from mayhem_train.datasets.quoting import quoted
 from mayhem_train.outputs import whole_file
 from mayhem_train.recordings.frame import parse_frame_name
 
@@ -55,16 +56,18 @@ def read_coco(path: Path, *, classes: ClassMap | None = None) -> AnnotationFile:
     known: set[Any] = set()
     for number, annotation in enumerate(_entries(content, "annotations", path)):
         annotation_id = annotation.get("id")
-        place = f"{path}, annotation {annotation_id if annotation_id is not None else f'number {number}'}"
+        place = f"{path}, annotation {f'number {number}' if annotation_id is None else quoted(annotation_id)}"
         if annotation_id is not None and _key(annotation, "id", place) in known:
             raise MayhemError(f"{place} is there twice: give each annotation an id of its own.")
         known.add(annotation_id)
         image_id, category_id = (_key(annotation, field, place) for field in ("image_id", "category_id"))
         if image_id not in images:
-            raise MayhemError(f"{place} is of the image {image_id!r}, which the file does not list: export it again.")
+            raise MayhemError(
+                f"{place} is of the image {quoted(image_id)}, which the file does not list: export it again."
+            )
         if category_id not in categories:
             raise MayhemError(
-                f"{place} is of the category {category_id!r}, which the file does not list: export it again."
+                f"{place} is of the category {quoted(category_id)}, which the file does not list: export it again."
             )
         category, image = categories[category_id], images[image_id]
         make = _surface_shapes if category.is_surface else _thing_shapes
@@ -81,9 +84,8 @@ def export_coco(index: DatasetIndex, out: Path, *, polygons: bool = False, force
     """Writes an index as COCO JSON for other tools, whole or not at all.
 
     Beside what the index holds, each image has `file_name` (the frame's name, unless it was extracted elsewhere) and
-    each box an empty `segmentation`. The place in the recording, the stamps and the split stay as additional fields of
-    the images. Masks read again are equal, and so are, to the last bit, boxes that came from COCO; others may differ in
-    that bit, as COCO says sizes and not corners.
+    each box an empty `segmentation`. The place in the recording, the stamps, the split and the boxes' `corners` stay as
+    additional fields. Masks and boxes read again are equal to the last bit.
 
     Args:
         polygons: surfaces as polygons along the pixels' edges, which cover exactly the mask's pixels: one for each
@@ -101,12 +103,9 @@ def export_coco(index: DatasetIndex, out: Path, *, polygons: bool = False, force
     for image in coco["images"]:
         image.setdefault("file_name", image["name"])
         image.pop("origin", None)  # CVAT's own words
-    boxes = iter(label.box for image in index.images for label in image.boxes)
     for annotation in coco["annotations"]:
         if "segmentation" not in annotation:
             annotation["segmentation"] = []
-            x1, y1, x2, y2 = next(boxes)
-            annotation["bbox"] = [x1, y1, _shortest_length(x1, x2), _shortest_length(y1, y2)]
         elif polygons:
             mask = rle_codec.decode(annotation["segmentation"])
             annotation["segmentation"] = [ring.ravel().tolist() for ring in keyhole_polygons(mask)]
@@ -161,10 +160,10 @@ def _categories(content: dict[str, Any], path: Path, classes: ClassMap | None) -
     for entry in _entries(content, "categories", path):
         key, name = _key(entry, "id", f"{path}, a category"), entry.get("name")
         if not isinstance(name, str) or not name.strip():
-            raise MayhemError(f"{path}: the category {key!r} has no name: export it as COCO again.")
+            raise MayhemError(f"{path}: the category {quoted(key)} has no name: export it as COCO again.")
         if key in categories:
             raise MayhemError(
-                f"{path}: the categories {categories[key].name!r} and {name!r} share the id {key!r}: "
+                f"{path}: the categories {quoted(categories[key].name)} and {quoted(name)} share the id {quoted(key)}: "
                 "give each an id of its own."
             )
         if classes is None:
@@ -181,17 +180,19 @@ def _images(content: dict[str, Any], path: Path) -> dict[Any, _Image]:
         key = _key(entry, "id", f"{path}, an image")
         file_name = entry.get("file_name", entry.get("name"))
         if not isinstance(file_name, str):
-            raise MayhemError(f"{path}: the image {key!r} has no file_name: export it as COCO again.")
+            raise MayhemError(f"{path}: the image {quoted(key)} has no file_name: export it as COCO again.")
         if key in images:
             raise MayhemError(
-                f"{path}: the images {images[key].name} and {file_name} share the id {key!r}: "
+                f"{path}: the images {quoted(images[key].name)} and {quoted(file_name)} share the id {quoted(key)}: "
                 "give each an id of its own."
             )
         name = re.split(r"[/\\]", file_name)[-1]
         try:
             parse_frame_name(name)
         except MayhemError as error:
-            raise MayhemError(f"{path}: {error}") from error
+            raise MayhemError(
+                f"{path}: Image name {quoted(name)} is not <recording>-<index>.png: name it as it was exported."
+            ) from error
         place = f"{path}, image {name}"
         width, height = (_side(entry, side, place) for side in ("width", "height"))
         if width * height > _MOST_PIXELS:
@@ -207,7 +208,9 @@ def _thing_shapes(annotation: dict[str, Any], label: str, image: _Image, place: 
     if box is None:
         parts = _segmentation(annotation, image, place)
         if not parts:
-            raise MayhemError(f"{place} of {label!r} has neither bbox nor segmentation: draw it again or delete it.")
+            raise MayhemError(
+                f"{place} of {quoted(label)} has neither bbox nor segmentation: draw it again or delete it."
+            )
         lefts, tops, rights, bottoms = zip(*(_span(part) for part in parts), strict=True)
         box = min(lefts), min(tops), max(rights), max(bottoms)
     return [BoxShape(label, box, is_crowd=annotation.get("iscrowd") == 1)]
@@ -218,7 +221,9 @@ def _surface_shapes(annotation: dict[str, Any], label: str, image: _Image, place
     if not parts:
         box = _box(annotation, place)
         if box is None:
-            raise MayhemError(f"{place} of {label!r} has neither segmentation nor bbox: draw it again or delete it.")
+            raise MayhemError(
+                f"{place} of {quoted(label)} has neither segmentation nor bbox: draw it again or delete it."
+            )
         (x1, x2), (y1, y2) = np.clip(box[::2], 0, image.width), np.clip(box[1::2], 0, image.height)
         parts = [np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], np.float64)]
     window = 0, 0, image.width, image.height
@@ -240,14 +245,24 @@ def _span(part: NDArray[Any]) -> tuple[float, float, float, float]:
 
 
 def _box(annotation: dict[str, Any], place: str) -> tuple[float, float, float, float] | None:
-    """(x1, y1, x2, y2), or None where the annotation has no bbox."""
+    """(x1, y1, x2, y2), or None where the annotation has no bbox.
+
+    Sides that are added to the first corner may miss the second one by its last bit: an index says its `corners` then.
+    They count as long as they say the same box, since another program may have changed one and not the other.
+    """
     bbox = annotation.get("bbox")
     if bbox is None or bbox == []:
         return None
     x, y, width, height = _numbers(bbox, lambda count: count == 4, f"{place}: its bbox", "[x, y, width, height]")
     if width < 0 or height < 0:
         raise MayhemError(f"{place}: its bbox has a negative size ({width:g}x{height:g}): draw it again.")
-    return x, y, x + width, y + height
+    box = x, y, x + width, y + height
+    corners = annotation.get("corners")
+    if isinstance(corners, list) and len(corners) == 4 and all(isinstance(value, float | int) for value in corners):
+        left, top, right, bottom = map(float, corners)
+        if np.allclose(box, (left, top, right, bottom), rtol=1e-12, atol=1e-9):
+            return left, top, right, bottom
+    return box
 
 
 def _segmentation(annotation: dict[str, Any], image: _Image, place: str) -> list[NDArray[Any]]:
@@ -276,7 +291,8 @@ def _mask(rle: dict[str, Any], image: _Image, place: str) -> NDArray[np.bool_]:
     size = rle.get("size")
     if size != [image.height, image.width]:
         raise MayhemError(
-            f"{place}: its mask is of size {size}, but the image of [{image.height}, {image.width}]: export it again."
+            f"{place}: its mask is of size {quoted(size)}, but the image of [{image.height}, {image.width}]: "
+            "export it again."
         )
     counts = rle.get("counts")
     try:
@@ -334,29 +350,18 @@ def _numbers(value: object, fits: Callable[[int], bool], what: str, form: str) -
 def _side(entry: dict[str, Any], side: str, place: str) -> int:
     value = entry.get(side)
     if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise MayhemError(f"{place}: its {side} is {value!r}, no number of pixels: export it again.")
+        raise MayhemError(f"{place}: its {side} is {quoted(value)}, no number of pixels: export it again.")
     if value != int(value) or value < 1:
-        raise MayhemError(f"{place}: its {side} is {value!r}, no number of pixels: export it again.")
+        raise MayhemError(f"{place}: its {side} is {quoted(value)}, no number of pixels: export it again.")
     return int(value)
 
 
 def _key(entry: dict[str, Any], field: str, place: str) -> int | str:
     value = entry.get(field)
     if not isinstance(value, int | str) or isinstance(value, bool):
-        raise MayhemError(f"{place}: its {field} is {value!r}, neither number nor text: export it as COCO again.")
+        raise MayhemError(f"{place}: its {field} is {quoted(value)}, neither number nor text: export it as COCO again.")
     return value
 
 
 def _sort_key(key: int | str) -> tuple[bool, int, str]:
     return (True, 0, key) if isinstance(key, str) else (False, key, "")
-
-
-def _shortest_length(start: float, end: float) -> float:
-    """The decimal with the fewest digits that, added to `start`, gives `end` to the last bit, or nearly.
-
-    A width that was read as 12.3 would come out as 12.299999999999997 if it were the corners' difference.
-    """
-    length = end - start
-    candidates = [round(length, digits) for digits in range(16)]
-    candidates += [length, math.nextafter(length, math.inf), math.nextafter(length, -math.inf)]
-    return next((candidate for candidate in candidates if start + candidate == end), length)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from pycocotools import mask as rle_codec
@@ -31,6 +31,7 @@ from mayhem_train.datasets.index import (
     SourceDocument,
     SurfaceLabel,
 )
+from mayhem_train.datasets.quoting import quoted
 from mayhem_train.datasets.splits.splitting import SplitPlan, assign_splits
 from mayhem_train.recordings.frame import Frame, parse_frame_name
 from mayhem_train.recordings.recording import Recording, find_recordings
@@ -42,23 +43,22 @@ class ImportCounts:
 
     Attributes:
         unlabelled: images listed without shapes, left out.
+        deleted: images that were deleted where they were labelled, left out.
         clipped: boxes cut at the image's border.
-        dropped: boxes of which nothing lies in the image.
+        outside: boxes of which nothing lies in the image.
+        flat: boxes in the image without any area.
         invisible: surface classes of an image of which no pixel remains visible.
     """
 
     unlabelled: int = 0
+    deleted: int = 0
     clipped: int = 0
-    dropped: int = 0
+    outside: int = 0
+    flat: int = 0
     invisible: int = 0
 
     def __add__(self, other: ImportCounts) -> ImportCounts:
-        return ImportCounts(
-            self.unlabelled + other.unlabelled,
-            self.clipped + other.clipped,
-            self.dropped + other.dropped,
-            self.invisible + other.invisible,
-        )
+        return ImportCounts(*(own + more for own, more in zip(astuple(self), astuple(other), strict=True)))
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,9 @@ def import_annotations(
     files = sorted(files, key=lambda file: (file.path.name, str(file.path)))
     class_map = infer_class_map(files) if classes is None else classes
     entries = _entries_by_frame(files, empty_means_empty)
-    labelled = {key: entry for key, entry in entries.items() if entry.image.shapes or empty_means_empty}
+    labelled = {
+        key: entry for key, entry in entries.items() if entry.image.is_labelled(empty_means_empty=empty_means_empty)
+    }
     if not labelled:
         raise MayhemError(
             f"No image in {_list(files)} has shapes: label them, or pass --empty-means-empty if they show nothing."
@@ -124,7 +126,8 @@ def import_annotations(
     file_names = {} if images is None else find_images(images, frames.values())
     documents = _documents(files, {(entry.path, entry.number) for entry in labelled.values()})
 
-    counts = ImportCounts(unlabelled=len(entries) - len(labelled))
+    deleted = sum(entry.image.is_deleted for entry in entries.values())
+    counts = ImportCounts(unlabelled=len(entries) - len(labelled) - deleted, deleted=deleted)
     labelled_images = []
     document_of = {file.path: number for number, file in enumerate(file for file in files if file.original)}
     background = Category(BACKGROUND, BACKGROUND_LABEL, is_thing=False)
@@ -162,12 +165,12 @@ def _entries_by_frame(files: Sequence[AnnotationFile], empty_means_empty: bool) 
     for file in files:
         for number, image in enumerate(file.images):
             key = parse_frame_name(image.name)
-            unlabelled = not image.shapes and not empty_means_empty
-            if key in entries and unlabelled:
+            listed = entries.get(key)
+            if listed is not None and not image.is_labelled(empty_means_empty=empty_means_empty):
                 continue
-            if key in entries and (entries[key].image.shapes or empty_means_empty):
+            if listed is not None and listed.image.is_labelled(empty_means_empty=empty_means_empty):
                 raise MayhemError(
-                    f"Image {image.name} is listed in {entries[key].path} and again in {file.path}: keep one of them."
+                    f"Image {image.name} is listed in {listed.path} and again in {file.path}: keep one of them."
                 )
             entries[key] = _Entry(file.path, image, number)
     return entries
@@ -208,7 +211,7 @@ def _find_frames(
             path = members[0][1].path
             remedy = ", or say with --video-recording what it is called" if path in videos else ""
             raise MayhemError(
-                f"{path} labels frames of the recording {stem!r}, which is not in {folder}: "
+                f"{path} labels frames of the recording {quoted(stem)}, which is not in {folder}: "
                 f"put it there or name its folder with --recordings{remedy}."
             )
         with Recording(paths[stem], distro=distro) as recording:
@@ -255,13 +258,13 @@ def _labelled_shapes(
             continue
         if isinstance(shape, OtherShape):
             raise MayhemError(
-                f"{entry.place} has a <{shape.kind}> of {shape.label!r}, which is neither box, polygon nor mask: "
+                f"{entry.place} has a <{shape.kind}> of {quoted(shape.label)}, which is neither box, polygon nor mask: "
                 "draw it as one of these, or list its label under `ignore` in a class map."
             )
         name = class_map.rename.get(shape.label, shape.label)
         if name not in category_of:
             raise MayhemError(
-                f"{entry.place} has the label {shape.label!r}, which the class map does not name: "
+                f"{entry.place} has the label {quoted(shape.label)}, which the class map does not name: "
                 "add it to things, surfaces, rename or ignore."
             )
         shapes.append((shape, category_of[name]))
@@ -273,7 +276,7 @@ def _boxes(
 ) -> tuple[tuple[BoxLabel, ...], ImportCounts]:
     """The image's things, clipped to it; one drawn as polygon or mask gets the box around it."""
     labels = []
-    clipped = dropped = 0
+    clipped = outside = flat = 0
     for shape, category in shapes:
         if not category.is_thing:
             continue
@@ -282,11 +285,12 @@ def _boxes(
         x1, y1, x2, y2 = drawn
         box = max(x1, 0.0), max(y1, 0.0), min(x2, float(image.width)), min(y2, float(image.height))
         if box[2] <= box[0] or box[3] <= box[1]:
-            dropped += 1
+            is_flat = x1 == x2 or y1 == y2
+            flat, outside = flat + is_flat, outside + (not is_flat)
             continue
         clipped += box != drawn
         labels.append(BoxLabel(category.id, box, is_crowd))
-    return tuple(labels), ImportCounts(clipped=clipped, dropped=dropped)
+    return tuple(labels), ImportCounts(clipped=clipped, outside=outside, flat=flat)
 
 
 def _surfaces(

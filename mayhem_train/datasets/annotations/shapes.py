@@ -78,6 +78,7 @@ class AnnotatedImage:
     Attributes:
         name: the frame's name.
         original: the image as its file says it, for an exporter that is to say it again; empty where none does.
+        is_deleted: it was taken out of what is to be labelled, so that it has no shapes says nothing.
     """
 
     name: str
@@ -85,6 +86,11 @@ class AnnotatedImage:
     height: int
     shapes: tuple[Shape, ...]
     original: str = ""
+    is_deleted: bool = False
+
+    def is_labelled(self, *, empty_means_empty: bool) -> bool:
+        """Whether people said what it shows: by shapes, or (`empty_means_empty`) by drawing none."""
+        return bool(self.shapes) or (empty_means_empty and not self.is_deleted)
 
 
 @dataclass(frozen=True)

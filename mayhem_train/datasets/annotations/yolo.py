@@ -11,7 +11,9 @@ import numpy as np
 import yaml
 
 from mayhem_ros.errors import MayhemError
+from mayhem_train.datasets.annotations.plain_numbers import plain
 from mayhem_train.datasets.annotations.shapes import AnnotatedImage, AnnotationFile, BoxShape, PolygonShape, Shape
+from mayhem_train.datasets.quoting import quoted
 from mayhem_train.recordings.frame import frame_name, parse_frame_name
 from mayhem_train.recordings.recording import Recording, Topic, find_recordings
 
@@ -43,7 +45,9 @@ def read_class_names(path: Path) -> dict[int, str]:
         raise MayhemError(f"{path} names no classes: it needs `names`, a list or a mapping from numbers to names.")
     for number, name in names.items():
         if type(number) is not int or number < 0 or not isinstance(name, str) or not name.strip():
-            raise MayhemError(f"{path} has the class {number!r}: {name!r}, which is no number with a name: correct it.")
+            raise MayhemError(
+                f"{path} has the class {quoted(number)}: {quoted(name)}, which is no number with a name: correct it."
+            )
     if len(set(names.values())) != len(names):
         raise MayhemError(f"{path} names a class twice: give each number a name of its own.")
     return dict(sorted(names.items()))
@@ -80,7 +84,7 @@ def read_yolo(
         first = files[stem, indices[0]]
         if stem not in paths:
             raise MayhemError(
-                f"{first} labels a frame of the recording {stem!r}, which is not in {recordings}: "
+                f"{first} labels a frame of the recording {quoted(stem)}, which is not in {recordings}: "
                 "put it there or name its folder with --recordings."
             )
         with Recording(paths[stem], distro=distro) as recording:
@@ -142,8 +146,8 @@ def _shapes(path: Path, names: dict[int, str], width: int, height: int) -> tuple
 def _shape(fields: list[str], names: dict[int, str], width: int, height: int, place: str) -> Shape:
     if len(fields) != 5 and (len(fields) < 7 or len(fields) % 2 == 0):
         raise MayhemError(
-            f"{place} has {len(fields)} fields: a box has 5 (class cx cy w h), a polygon 7, 9, 11, … "
-            "(class x1 y1 x2 y2 x3 y3 …)."
+            f"{place} has {len(fields)} field{'s' * (len(fields) > 1)}: a box has 5 (class cx cy w h), "
+            "a polygon 7, 9, 11, … (class x1 y1 x2 y2 x3 y3 …)."
         )
     label = _label(fields[0], names, place)
     shares = np.array([_share(field, place) for field in fields[1:]])
@@ -160,20 +164,24 @@ def _shape(fields: list[str], names: dict[int, str], width: int, height: int, pl
 
 def _label(field: str, names: dict[int, str], place: str) -> str:
     try:
-        number = float(field)
+        number = float(plain(field))
     except ValueError:
         number = math.nan
     if not math.isfinite(number) or number != int(number) or int(number) not in names:
         known = f"{min(names)} to {max(names)}"
-        raise MayhemError(f"{place} has the class {field}, but the names go from {known}: pass the right --names.")
+        raise MayhemError(
+            f"{place} has the class {quoted(field)}, but the names go from {known}: pass the right --names."
+        )
     return names[int(number)]
 
 
 def _share(field: str, place: str) -> float:
     try:
-        share = float(field)
+        share = float(plain(field))
     except ValueError:
         share = math.nan
     if not -_ROUNDING <= share <= 1 + _ROUNDING:  # NaN neither
-        raise MayhemError(f"{place} has {field}, which is no share of the image from 0 to 1: export the labels again.")
+        raise MayhemError(
+            f"{place} has {quoted(field)}, which is no share of the image from 0 to 1: export the labels again."
+        )
     return share

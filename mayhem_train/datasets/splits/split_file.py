@@ -12,6 +12,7 @@ from pathlib import Path
 import yaml
 
 from mayhem_ros.errors import MayhemError
+from mayhem_train.datasets.quoting import quoted
 from mayhem_train.recordings.frame import frame_name
 
 SPLITS = ("train", "val", "test", "unused")
@@ -48,7 +49,8 @@ class SplitFile:
             if len({split for _, split in chosen}) > 1:
                 (first, split), (second, other) = chosen[0], next(c for c in chosen if c[1] != chosen[0][1])
                 raise MayhemError(
-                    f"{self.path} puts {name} into {split} by {first!r} and into {other} by {second!r}: keep one."
+                    f"{self.path} puts {name} into {split} by {quoted(first)} and into {other} by {quoted(second)}: "
+                    "keep one."
                 )
             if chosen:
                 splits[recording, index] = chosen[0][1]
@@ -56,12 +58,14 @@ class SplitFile:
                 missing.append(name)
         if missing:
             raise MayhemError(
-                f"{self.path} says nothing of {len(missing)} labelled frames, the first of them {missing[0]}: "
+                f"{self.path} says nothing of {len(missing)} of the labelled frames, first {missing[0]}: "
                 "add them to train, val or test, or to unused."
             )
         for entry, _ in self.entries:
             if entry not in used:
-                raise MayhemError(f"{self.path} names {entry!r}, which is no labelled frame or recording: correct it.")
+                raise MayhemError(
+                    f"{self.path} names {quoted(entry)}, which is no labelled frame or recording: correct it."
+                )
         return splits
 
 
@@ -90,10 +94,12 @@ def _from_yaml(text: str) -> tuple[tuple[str, str], ...]:
     if not isinstance(document, dict) or not document:
         raise ValueError("it is no mapping")
     entries = []
-    for split, names in document.items():
+    for key, names in document.items():
+        split = _checked(key)
+        names = [] if names is None else names  # a key with nothing after it
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise ValueError(f"{split!r} is no list of names")
-        entries += [(name, _checked(split)) for name in names]
+            raise ValueError(f"{quoted(split)} is no list of names")
+        entries += [(name, split) for name in names]
     return tuple(entries)
 
 
@@ -109,7 +115,7 @@ def _from_csv(text: str) -> tuple[tuple[str, str], ...]:
 
 def _checked(split: object) -> str:
     if split not in SPLITS:
-        raise ValueError(f"there is no split {split!r}")
+        raise ValueError(f"there is no split {quoted(split)}")
     return str(split)
 
 

@@ -16,6 +16,8 @@ Frames = Mapping[str, Sequence[int]]
 
 # Labelled, but neither trained on nor judged by.
 UNUSED = "unused"
+# Share of the frames that validates where nobody says another.
+FRACTION = 0.2
 _ORDER = ("train", "val", "test")
 
 
@@ -29,7 +31,7 @@ class SplitPlan:
         validation_blocks: stretches of recordings that validate.
         test_blocks: stretches of recordings that test.
         validation_fraction: share of the other frames that validates where neither `validation` nor
-            `validation_blocks` say who does.
+            `validation_blocks` say who does; None is a fifth.
         by: where that share comes from: "recording", see `split_frames`; "time", the end of every recording.
         gap_s: frames less than this many seconds from one of a later split in the same recording are left out.
         file: says it all instead of everything above.
@@ -39,7 +41,7 @@ class SplitPlan:
     test: tuple[str, ...] = ()
     validation_blocks: tuple[TimeBlock, ...] = ()
     test_blocks: tuple[TimeBlock, ...] = ()
-    validation_fraction: float = 0.2
+    validation_fraction: float | None = None
     by: Literal["recording", "time"] = "recording"
     gap_s: float = 0.0
     file: SplitFile | None = None
@@ -56,9 +58,14 @@ def assign_splits(times_ns: Mapping[tuple[str, int], int], plan: SplitPlan) -> d
         raise UsageError(f"--gap is {plan.gap_s:g}: choose seconds from 0.")
     named = plan.validation or plan.test or plan.validation_blocks or plan.test_blocks
     if plan.file is not None:
-        if named or plan.by == "time":
-            raise UsageError("--split-file says it all: leave out --val, --test, their blocks and --split time.")
+        if named or plan.by == "time" or plan.validation_fraction is not None:
+            raise UsageError(
+                "--split-file says it all: leave out --val, --test, their blocks, --val-fraction and --split time."
+            )
         return _with_gap(plan.file.assign(times_ns), times_ns, plan.gap_s)
+    if plan.validation_fraction is not None and (plan.validation or plan.validation_blocks):
+        raise UsageError("--val and --val-block say who validates: leave out --val-fraction, or them.")
+    fraction = FRACTION if plan.validation_fraction is None else plan.validation_fraction
     if plan.by == "time" and (plan.validation or plan.validation_blocks):
         raise UsageError("--split time chooses the validation frames itself: leave out --val and --val-block, or it.")
     frames = _by_recording(times_ns)
@@ -67,10 +74,10 @@ def assign_splits(times_ns: Mapping[tuple[str, int], int], plan: SplitPlan) -> d
     rest = _by_recording(key for key in times_ns if key not in splits)
     if plan.by == "time":
         for recording, indices in rest.items():
-            splits |= _time_block(recording, indices, _checked_fraction(plan.validation_fraction))
+            splits |= _time_block(recording, indices, _checked_fraction(fraction))
     elif rest:
-        fraction = 0.0 if plan.validation or plan.validation_blocks else plan.validation_fraction
-        splits |= split_frames(rest, validation_fraction=fraction)
+        all_train = bool(plan.validation or plan.validation_blocks)
+        splits |= split_frames(rest, validation_fraction=0.0 if all_train else fraction)
     return _with_gap(splits, times_ns, plan.gap_s)
 
 
@@ -79,7 +86,7 @@ def split_frames(
     *,
     validation: Sequence[str] = (),
     test: Sequence[str] = (),
-    validation_fraction: float = 0.2,
+    validation_fraction: float = FRACTION,
 ) -> dict[tuple[str, int], str]:
     """Assigns every (recording, frame index) to "train", "val" or "test".
 

@@ -30,11 +30,12 @@ def apply_transforms(sample: Sample, transforms: Sequence[nn.Module]) -> Sample:
     fields = {
         "image": tv_tensors.Image(sample.image),
         "boxes": tv_tensors.BoundingBoxes(sample.boxes, format=_XYXY, canvas_size=size),
-        # Transforms fill masks with 0. Moved up by one, that is what 255, unlabelled, becomes (uint8 wraps).
+        # Moved up by one, 255, unlabelled, is 0 (uint8 wraps), with which transforms fill masks.
         "mask": tv_tensors.Mask(sample.mask + 1),
         "labels": torch.stack([sample.labels, sample.crowd.long()], 1),  # one tensor: what drops a label drops both
     }
     for transform in transforms:
+        _fill_masks_as_unlabelled(transform)
         name = type(transform).__name__
         try:
             fields = transform(fields)
@@ -56,12 +57,23 @@ def apply_transforms(sample: Sample, transforms: Sequence[nn.Module]) -> Sample:
     return _to_sample(sample, fields)
 
 
+def _fill_masks_as_unlabelled(transform: object) -> None:
+    """A colour to fill images with is no class: transforms of torchvision, those in others too, fill masks with 0."""
+    fill = getattr(transform, "_fill", None)
+    if isinstance(fill, dict):
+        fill[tv_tensors.Mask] = 0
+    modules = transform.children() if isinstance(transform, nn.Module) else ()
+    listed = getattr(transform, "transforms", ())
+    for part in (*modules, *(listed if isinstance(listed, list | tuple) else ())):
+        _fill_masks_as_unlabelled(part)
+
+
 def _to_sample(sample: Sample, fields: dict[str, torch.Tensor]) -> Sample:
     boxes = functional.convert_bounding_box_format(fields["boxes"], new_format=_XYXY)
     boxes, valid = functional.sanitize_bounding_boxes(functional.clamp_bounding_boxes(boxes), min_size=LEAST_SIDE)
     labels, crowd = fields["labels"][valid].unbind(1)
     mask = fields["mask"].as_subclass(torch.Tensor) - 1
-    # A fill value that was chosen for the image says nothing about surfaces.
+    # Home-made transforms may fill masks with anything.
     known = torch.zeros(256, dtype=torch.bool).index_fill_(0, sample.mask.flatten().long().unique(), True)
     return replace(
         sample,

@@ -14,7 +14,7 @@ from mayhem_train.recordings.ingest.ingestion import IngestJob
 from mayhem_train.recordings.ingest.options import IngestOptions
 from mayhem_train.recordings.ingest.outcome import Listener, Outcome
 from mayhem_train.recordings.ingest.processes import run_here, run_in_processes
-from mayhem_train.recordings.locating import recording_stem
+from mayhem_train.recordings.named_recordings import named_recordings
 
 
 def ingest_recordings(
@@ -39,12 +39,13 @@ def ingest_recordings(
         ray_address: of a cluster whose machines see the same files under the same paths.
 
     Raises:
-        UsageError: two recordings have one name, or would be overwritten by their own results.
+        UsageError: two recordings have one name, one has a name that its files cannot bear, or would be overwritten
+            by its own results.
         MayhemError: the cluster cannot be used.
     """
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} workers cannot work: ask for at least 1.")
-    jobs = [IngestJob(path, out, options, force) for path in _distinct(paths)]
+    jobs = [IngestJob(path, out, options, force) for path in named_recordings(paths)]
     for job in jobs:
         refuse_inputs_within(job.folder, paths)
     if ray_address is not None:
@@ -53,18 +54,3 @@ def ingest_recordings(
     processes = min(cores, len(jobs))
     jobs = [replace(job, threads=cores // processes) for job in jobs]
     return run_here(jobs, listener) if processes == 1 else run_in_processes(jobs, listener, processes)
-
-
-def _distinct(paths: Sequence[Path]) -> list[Path]:
-    """The recordings without repetitions.
-
-    Raises:
-        UsageError: two have the same stem, so that their files and frames would have the same names.
-    """
-    found: dict[str, Path] = {}
-    for path in paths:
-        stem = recording_stem(path)
-        if stem in found and found[stem].resolve() != path.resolve():
-            raise UsageError(f"{found[stem]} and {path} are both called {stem!r}: rename one of them.")
-        found.setdefault(stem, path)
-    return list(found.values())

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_train.console import error_console
+from mayhem_train.recordings.exclusive import exclusive
 from mayhem_train.recordings.ingest.places import MANIFEST, SCRATCH
+from mayhem_train.recordings.ingest.written import count_lost, remove_files, written_files
 from mayhem_train.recordings.locating import recording_files
 
 _BEGUN = "begun.json"
+_REPLACED = "replaced.json"
 _LOCK = "lock"
-_PATIENCE = 5.0  # seconds; the workers of a killed ingest are gone well before
+_NO_NOTES = (KeyError, TypeError, ValueError, AttributeError)
 
 
 def recording_key(path: Path) -> dict[str, Any]:
@@ -46,24 +47,24 @@ def read_manifest(folder: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise MayhemError(f"Cannot read {path} ({error.strerror}): check its permissions.") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise MayhemError(
-            f"{path} is no manifest of an ingest ({type(error).__name__}): choose another --out, or move it away."
-        ) from error
+        raise _no_manifest(path, error) from error
     return dict(manifest)
 
 
 def is_finished(folder: Path, job: dict[str, Any], *, force: bool) -> bool:
-    """Whether the folder holds the finished result of this very `job`: its "format", "parameters" and "recording".
+    """Whether the folder holds the whole result of this very `job`: its "format", "parameters" and "recording".
 
     Raises:
         UsageError: it holds that of another one, or something else, which `force` would (not) replace.
+        MayhemError: its manifest is none.
     """
     manifest = read_manifest(folder)
     if manifest is not None:
-        if not force:
-            _refuse_other(folder, manifest, job, "holds the finished ingest")
-            _remove_scratch(folder)  # killed after its last step but one
-        return not force
+        if force:
+            return False
+        _refuse_other(folder, manifest, job, "holds the finished ingest")
+        # Beside scratch files, it was killed after its last step but one, or another process replaces it.
+        return not _count_lost(folder, manifest) and not (folder / SCRATCH).exists()
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file: choose another --out.")
     if not (folder / SCRATCH).exists() and folder.is_dir() and any(folder.iterdir()):
@@ -72,27 +73,47 @@ def is_finished(folder: Path, job: dict[str, Any], *, force: bool) -> bool:
 
 
 @contextmanager
-def claimed(folder: Path, job: dict[str, Any], *, force: bool) -> Iterator[Path]:
+def claimed(
+    folder: Path, job: dict[str, Any], topics: Sequence[dict[str, str]], *, force: bool
+) -> Iterator[Path | None]:
     """Gives the folder for intermediate files, with what an interrupted ingest of the same `job` left there.
 
-    Nobody else works on the folder meanwhile. With `force` everything in it that an ingest wrote is removed first.
+    None where all is done, be it by another process that this one has waited for. Nobody else works on the folder
+    within the block. With `force`, and where files of a finished ingest are gone, all that an ingest wrote is removed
+    first, and nothing else.
+
+    Args:
+        topics: what `topic_notes` says of those to be extracted.
 
     Raises:
-        UsageError: another job was begun here.
-        MayhemError: another process works on it.
+        UsageError: another job was begun here, or the folder holds a file that this one would write over.
     """
     scratch = folder / SCRATCH
-    with _locked(folder):
-        begun = scratch / _BEGUN
-        found = _read_begun(begun)
-        if found is not None and not force:
-            _refuse_other(folder, found, job, "holds the begun ingest")
-        if found is None and not force and read_manifest(folder) is not None:
-            _remove_scratch(folder)
-            raise MayhemError(f"Another process has just finished the ingest into {folder}: nothing is left to do.")
-        if found is None or force:
-            _clear(folder)
-            write_whole(begun, json.dumps(job).encode(), scratch / "partial")
+    begun = scratch / _BEGUN
+    if not force:
+        _refuse_other_begun(folder, job)  # rather than when whoever works on it is done
+    with exclusive(scratch / _LOCK, f"ingests into {folder}"):
+        manifest = read_manifest(folder)
+        if manifest is not None and not force:
+            _refuse_other(folder, manifest, job, "holds the finished ingest")
+            lost = _count_lost(folder, manifest)
+            if not lost:
+                _remove_scratch(folder)
+                yield None
+                return
+            error_console.print(
+                f"Warning: {lost} files of the finished ingest in {folder} are gone: it is done again.",
+                markup=False,
+                highlight=False,
+                soft_wrap=True,
+            )
+        if not force:
+            _refuse_other_begun(folder, job)
+        if force or manifest is not None or _read(begun) is None:
+            notes = {**job, "topics": list(topics)}
+            _clear(folder, notes)
+            write_whole(begun, json.dumps(notes).encode(), scratch / "partial")
+            (scratch / _REPLACED).unlink(missing_ok=True)
         yield scratch
 
 
@@ -136,61 +157,65 @@ def _refuse_other(folder: Path, found: dict[str, Any], job: dict[str, Any], what
         )
 
 
+def _refuse_other_begun(folder: Path, job: dict[str, Any]) -> None:
+    begun = _read(folder / SCRATCH / _BEGUN)
+    if begun is not None:
+        _refuse_other(folder, begun, job, "holds the begun ingest")
+
+
+def _count_lost(folder: Path, manifest: dict[str, Any]) -> int:
+    try:
+        return count_lost(folder, manifest)
+    except _NO_NOTES as error:
+        raise _no_manifest(folder / MANIFEST, error) from error
+
+
+def _no_manifest(path: Path, error: Exception) -> MayhemError:
+    return MayhemError(
+        f"{path} is no manifest of an ingest ({type(error).__name__}): choose another --out, or move it away."
+    )
+
+
 def _shown(value: Any) -> str:
     return " ".join(map(str, value)) or "all" if isinstance(value, list) else str(value)
 
 
-def _read_begun(path: Path) -> dict[str, Any] | None:
+def _read(path: Path) -> Any:
+    """What this module has noted in a file; None where it could not even do that."""
     try:
-        return dict(json.loads(path.read_text()))
+        return json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return None
 
 
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Held until the block ends or the process does, however it does; the lock lies in the scratch folder."""
-    path = folder / SCRATCH / _LOCK
-    deadline = time.monotonic() + _PATIENCE
-    while (stream := _try_lock(path)) is None:
-        if time.monotonic() > deadline:
-            raise MayhemError(f"Another process ingests into {folder}: wait for it, or choose another --out.")
-        time.sleep(0.05)
-    with stream:
-        yield
+def _clear(folder: Path, notes: dict[str, Any]) -> None:
+    """Removes all that an ingest wrote, before one with these `notes` begins.
 
+    What was written is noted until it is gone, so that this may be interrupted and done again. At any moment the
+    folder is seen to be an ingest's.
 
-def _try_lock(path: Path) -> BinaryIO | None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    Raises:
+        UsageError: the folder holds a file that the new ingest would write over, but no ingest wrote.
+    """
+    scratch = folder / SCRATCH
+    earlier_notes = [*(_read(scratch / _REPLACED) or []), _read(scratch / _BEGUN), read_manifest(folder)]
     try:
-        stream = path.open("ab")
-    except FileNotFoundError:  # whoever held it has finished just now
-        return None
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # It may be a file that whoever held it before has removed meanwhile.
-        if path.stat().st_ino == os.fstat(stream.fileno()).st_ino:
-            return stream
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    stream.close()
-    return None
-
-
-def _clear(folder: Path) -> None:
-    """Removes everything but the lock; at any moment of it the folder still is seen to be an ingest's."""
-    (folder / SCRATCH / _BEGUN).unlink(missing_ok=True)
+        found = [
+            {"parameters": earlier["parameters"], "topics": earlier["topics"]} for earlier in earlier_notes if earlier
+        ]
+        written = [file for earlier in found for file in written_files(folder, earlier)]
+    except _NO_NOTES as error:
+        raise _no_manifest(folder / MANIFEST, error) from error
+    foreign = sorted(set(written_files(folder, notes)) - set(written))
+    if foreign:
+        raise UsageError(f"{foreign[0]} was written by no ingest, but would be by this one: move it away.")
+    write_whole(scratch / _REPLACED, json.dumps(found).encode(), scratch / "partial")
+    (scratch / _BEGUN).unlink(missing_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
-    for path in [*folder.iterdir(), *(folder / SCRATCH).iterdir()]:
-        if path.name not in (SCRATCH, _LOCK):
-            _remove(path)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    for path in scratch.iterdir():
+        if path.name not in (_LOCK, _REPLACED):
+            path.unlink()
+    remove_files(folder, written)
 
 
 def _remove_scratch(folder: Path) -> None:

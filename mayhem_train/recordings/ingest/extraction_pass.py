@@ -18,6 +18,7 @@ import numpy as np
 from mayhem_ros.errors import MayhemError
 from mayhem_train.recordings.ingest.claim import write_whole
 from mayhem_train.recordings.ingest.extraction import Extracted
+from mayhem_train.recordings.ingest.images import decode_colour
 from mayhem_train.recordings.ingest.places import image_file
 from mayhem_train.recordings.ingest.spool import Names, Spool
 from mayhem_train.recordings.ingest.topics import FILE_KINDS, ChosenTopic
@@ -96,13 +97,15 @@ class ExtractionPass:
         """Why a message could not be extracted: what happens when it is tried again."""
         chosen = self.topics[number]
         try:
-            if chosen.extractor is None:
-                self.recording.frame(chosen.topic.name, index)
-            else:
-                self._extracted(chosen, self.recording.read_message(chosen.topic.name, index))
+            self._extracted(chosen, self.recording.read_message(chosen.topic.name, index))
         except MayhemError as error:
             return str(error)
         return "It could not be read at first, but can be now: pass --force to ingest again."
+
+    def flaw(self, number: int, index: int) -> str | None:
+        """What the decoder complains of in a colour image that was extracted; nothing else may be decoded meanwhile."""
+        _, flaws = decode_colour(self.recording.read_message(self.topics[number].topic.name, index))
+        return flaws[0] if flaws else None
 
     def _in_order(self, threads: int) -> Iterator[_Work]:
         """The work in the order of time, begun a little before it is given out, so that memory stays flat."""
@@ -145,27 +148,18 @@ class ExtractionPass:
         """Reads the message, as far as its kind needs it."""
         chosen = self.topics[number]
         if chosen.extractor is None:
-            stamp = self._recorded_stamp(chosen, index)
-            return _Work(number, index, log_time_ns, stamp or 0, "", _nothing if stamp is None else _one_empty_row)
+            return _Work(number, index, log_time_ns, self._recorded_stamp(chosen, index), "", _one_empty_row)
         try:
             message = self.recording.read_message(chosen.topic.name, index)
         except MayhemError:
-            return _Work(number, index, log_time_ns, self._recorded_stamp(chosen, index) or 0, "", _nothing)
-        stamp_ns, frame_id = 0, ""
-        if chosen.has_header:
-            header = message.header
-            stamp_ns, frame_id = header.stamp.sec * 10**9 + header.stamp.nanosec, header.frame_id
+            return _Work(number, index, log_time_ns, self._recorded_stamp(chosen, index), "", _nothing)
+        stamp_ns, frame_id = _header(message)
         rows = partial(self._extract, number, index, message)
         return _Work(number, index, log_time_ns, stamp_ns, frame_id, rows)
 
-    def _recorded_stamp(self, chosen: ChosenTopic, index: int) -> int | None:
-        """Of a message that is not read; 0 where its type has none, None where it is damaged."""
-        if not chosen.has_header:
-            return 0
-        try:
-            return self.recording.frame(chosen.topic.name, index).stamp_ns
-        except MayhemError:
-            return None
+    def _recorded_stamp(self, chosen: ChosenTopic, index: int) -> int:
+        """Of a message that is not read; 0 where it has none, or none that can be read."""
+        return self.recording.frame(chosen.topic.name, index).stamp_ns or 0
 
     def _extract(self, number: int, index: int, message: Any) -> tuple[tuple[Any, ...], ...] | None:
         """Writes the message's file and gives its rows; None where it holds nothing that can be extracted."""
@@ -195,6 +189,15 @@ class ExtractionPass:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._opened.close()
+
+
+def _header(message: Any) -> tuple[int, str]:
+    """Its stamp, 0 without one, and its frame; a topic may hold messages of several types, some without a header."""
+    try:
+        header = message.header
+        return header.stamp.sec * 10**9 + header.stamp.nanosec, header.frame_id
+    except AttributeError:
+        return 0, ""
 
 
 def _nothing() -> None:

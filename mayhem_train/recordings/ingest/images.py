@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from mayhem_train.recordings.depth import DepthImage, decode_depth
 from mayhem_train.recordings.ingest.extraction import FILE_FIELDS, Extracted
 from mayhem_train.recordings.ingest.png import png_bytes
 from mayhem_train.recordings.ingest.spool import Fields
+from mayhem_train.recordings.jpeg_flaws import jpeg_flaws
 
 # OpenCV's compressed float TIFF needs a predictor that few readers know, and thirty times as long.
 _TIFF = [cv2.IMWRITE_TIFF_COMPRESSION, cv2.IMWRITE_TIFF_COMPRESSION_NONE]
@@ -30,15 +32,16 @@ class ColourExtractor:
 
     def extract(self, message: Any) -> Extracted:
         """Decodes and encodes; raises MayhemError where the message is no colour image that can be decoded."""
-        image = decode_image(message)
+        image, flaws = decode_colour(message)
         height, width = image.shape[:2]
         if self.form == "jpg" and hasattr(message, "format") and bytes(message.data[:2]) == b"\xff\xd8":
-            return Extracted.file(width, height, message.data.tobytes(), ".jpg")
-        if self.form == "png":
-            return Extracted.file(width, height, png_bytes(image), ".png")
-        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        quality = [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality]
-        return Extracted.file(width, height, _encoded(bgr, ".jpg", quality), ".jpg")
+            data = message.data.tobytes()
+        elif self.form == "png":
+            data = png_bytes(image)
+        else:
+            bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+            data = _encoded(bgr, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality])
+        return Extracted.file(width, height, data, f".{self.form}", suspect=bool(flaws))
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,13 @@ class DepthExtractor:
         if is_integer and self.form != "tiff":
             return Extracted.file(width, height, png_bytes(np.asarray(depth.pixels, np.uint16)), ".png")
         return Extracted.file(width, height, _encoded(depth_metres(depth), ".tiff", _TIFF), ".tiff")
+
+
+def decode_colour(message: Any) -> tuple[NDArray[np.uint8], list[str]]:
+    """A colour message as uint8 [H, W, 3] RGB, and what libjpeg complained of while it was decoded, in any thread."""
+    flaws: list[str] = []
+    with jpeg_flaws(flaws) if hasattr(message, "format") else nullcontext():
+        return decode_image(message), flaws
 
 
 def depth_metres(depth: DepthImage) -> NDArray[np.float32]:

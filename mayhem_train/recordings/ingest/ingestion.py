@@ -11,6 +11,7 @@ from mayhem_train.recordings.ingest.extraction_pass import ExtractionPass, Progr
 from mayhem_train.recordings.ingest.options import IngestOptions
 from mayhem_train.recordings.ingest.results import write_results
 from mayhem_train.recordings.ingest.topics import choose_topics
+from mayhem_train.recordings.ingest.written import topic_notes
 from mayhem_train.recordings.locating import recording_stem
 from mayhem_train.recordings.recording import Recording
 
@@ -70,7 +71,9 @@ def ingest_recording(job: IngestJob, progress: Progress = lambda _done, _total: 
             return IngestedRecording(str(folder), was_finished=True)
         with Recording(job.path, distro=job.options.distro) as recording:
             topics = choose_topics(recording, job.options)
-            with claimed(folder, key, force=job.force) as scratch:
+            with claimed(folder, key, topic_notes(topics), force=job.force) as scratch:
+                if scratch is None:
+                    return IngestedRecording(str(folder), was_finished=True)
                 with ExtractionPass(recording, folder, scratch, topics) as extraction:
                     extraction.run(job.threads, progress)
                     results = write_results(extraction, job.options)

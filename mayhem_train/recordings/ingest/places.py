@@ -21,14 +21,24 @@ def topic_place(topic: str) -> str:
     """
     parts = topic.removeprefix("/").split("/")
     place = "-".join(re.sub(r"[^A-Za-z0-9_]", lambda m: _quoted(m[0]), part) for part in parts) or "%"
-    if len(place) <= _LONGEST:
-        return place
-    return f"{place[:_LONGEST]}.{hashlib.sha256(topic.encode(errors='surrogatepass')).hexdigest()[:16]}"
+    return _shortened(place, topic)
+
+
+def merged_place(gyroscope: str, accelerometer: str) -> str:
+    """What the table of both topics together is called: no longer than that of one."""
+    places = f"{topic_place(gyroscope)}+{topic_place(accelerometer)}"
+    return _shortened(places, f"{gyroscope}+{accelerometer}")
 
 
 def image_file(kind: str, topic: str, stem: str, index: int, suffix: str) -> str:
     """Where one message of a topic goes, relative to the recording's folder; `suffix` with its dot."""
     return f"{kind}/{topic_place(topic)}/{frame_name(stem, index).removesuffix('.png')}{suffix}"
+
+
+def _shortened(place: str, topic: str) -> str:
+    if len(place) <= _LONGEST:
+        return place
+    return f"{place[:_LONGEST]}.{hashlib.sha256(topic.encode(errors='surrogatepass')).hexdigest()[:16]}"
 
 
 def _quoted(character: str) -> str:

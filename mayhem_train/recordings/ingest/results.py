@@ -21,6 +21,7 @@ from mayhem_train.recordings.ingest.imu import (
     pair_sensors,
 )
 from mayhem_train.recordings.ingest.options import NONE, IngestOptions
+from mayhem_train.recordings.ingest.places import merged_place
 from mayhem_train.recordings.ingest.poses import pose_block
 from mayhem_train.recordings.ingest.spool import BLOCK, Spool
 from mayhem_train.recordings.ingest.tables import Block, write_table
@@ -110,9 +111,8 @@ class _Results:
             frames = np.unique(spool.column("frame_id")[usable])
             entry["frame_ids"] = sorted(filter(None, (self._extraction.names[number] for number in frames.tolist())))
         if len(skipped):
-            done = "read" if chosen.extractor is None else "extracted"
             self._remarks.append(
-                f"{len(skipped)} of {count} messages on {name} could not be {done}: ingest.json names them."
+                f"{len(skipped)} of {count} messages on {name} could not be extracted: ingest.json names them."
             )
             entry["skipped"] = [
                 {"index": index, "reason": self._extraction.reason(number, index)}
@@ -122,14 +122,32 @@ class _Results:
             entry.update(self._stamps(chosen, spool))
         if chosen.kind in FILE_KINDS and chosen.extractor is not None and usable.any():
             entry.update(self._sizes(chosen, spool, usable))
+            entry.update(self._flaws(number, name, indices[usable & spool.column("suspect")].tolist()))
         return entry
+
+    def _flaws(self, number: int, topic: str, suspects: list[int]) -> dict[str, Any]:
+        """The images that were decoded although the decoder complained of them; each suspect is looked at alone."""
+        looked_at = ((index, self._extraction.flaw(number, index)) for index in suspects)
+        flawed = [{"index": index, "reason": flaw} for index, flaw in looked_at if flaw is not None]
+        if not flawed:
+            return {}
+        self._remarks.append(
+            f"{len(flawed)} JPEG images on {topic} are flawed, but were decoded: ingest.json names them."
+        )
+        return {"flawed": len(flawed), "flaws": flawed[:_NAMED]}
 
     def _stamps(self, chosen: ChosenTopic, spool: Spool) -> dict[str, Any]:
         stamps = spool.column("stamp_ns")
         if not stamps.any():
             self._remarks.append(f"{chosen.topic.name} has no stamps: its log times stand in for them.")
             return {"clock": "log_time"}
-        steps = np.diff(stamps)
+        stampless = int((stamps[spool.column("usable")] == 0).sum())
+        if stampless:
+            self._remarks.append(
+                f"{stampless} of {chosen.topic.count} messages on {chosen.topic.name} have no stamp: they are paired "
+                "with nothing."
+            )
+        steps = np.diff(stamps[stamps != 0])
         return {
             "clock": "stamp",
             "without_stamp": int((stamps == 0).sum()),
@@ -191,8 +209,7 @@ class _Results:
         chosen = {c.topic.name: c for c in self._topics if c.kind == IMU and c.extractor is not None}
         entries = {}
         for gyroscope, accelerometer in pair_sensors({name: self._spools[name] for name in chosen}).items():
-            places = f"{chosen[gyroscope].place}+{chosen[accelerometer].place}"
-            file = f"{IMU}/{places}.{self._options.imu}"
+            file = f"{IMU}/{merged_place(gyroscope, accelerometer)}.{self._options.imu}"
             turning, pushing = self._spools[gyroscope], self._spools[accelerometer]
             clock = "stamp_ns" if has_stamps(turning) and has_stamps(pushing) else "log_time_ns"
             empty = self._write_one_merged(file, turning, pushing, clock)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_train.recordings.depth import is_image_message
 from mayhem_train.recordings.ingest.camera_info import CameraInfoExtractor
 from mayhem_train.recordings.ingest.clouds import CloudExtractor
 from mayhem_train.recordings.ingest.extraction import Extractor
@@ -38,9 +38,7 @@ _KINDS = {
     TRANSFORMS: TRANSFORM,
     **dict.fromkeys(POSE_TYPES, POSES),
 }
-_DEPTH_ENCODINGS = ("16uc1", "16sc1", "32fc1", "64fc1")
-_DEPTH_FORMATS = ("compresseddepth", *_DEPTH_ENCODINGS)
-_LOOKED_AT = 10  # messages read to find one that says whether its topic holds colour or depth
+_LOOKED_AT = 10  # messages read to find one that says in which encoding its topic holds depth
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,12 @@ class ChosenTopic:
         kind: "colour", "depth" and so on.
         form: what its messages or rows are written as; "none" where only its stamps are wanted, for the table.
         extractor: None where only its stamps are wanted.
-        has_header: whether its messages have a header and so a stamp.
     """
 
     topic: Topic
     kind: str
     form: str
     extractor: Extractor | None
-    has_header: bool
 
     @property
     def place(self) -> str:
@@ -88,7 +84,7 @@ def choose_topics(recording: Recording, options: IngestOptions) -> tuple[ChosenT
         wanted = form != NONE or (options.table != NONE and kind in (COLOUR, *PARTNERS))
         if wanted:
             extractor = None if form == NONE else _extractor(kind, options)
-            chosen.append(ChosenTopic(topic, kind, form, extractor, recording.has_header(topic.name)))
+            chosen.append(ChosenTopic(topic, kind, form, extractor))
     if not any(choice.extractor or choice.kind == COLOUR for choice in chosen):
         listed = ", ".join(f"{topic.name} ({topic.type}, {topic.count} messages)" for topic in recording.topics)
         raise UsageError(f"{recording.path} has nothing of what is asked for: it has {listed}.")
@@ -116,40 +112,25 @@ def _require_extractable(recording: Recording, topic: Topic) -> None:
 def _kind(recording: Recording, topic: Topic) -> str | None:
     if topic.type not in (IMAGE, COMPRESSED_IMAGE):
         return _KINDS.get(topic.type)
-    messages = _first_messages(recording, topic)
-    is_depth = any(_is_depth(topic, message) for message in messages) if messages else "depth" in topic.name.lower()
-    return DEPTH if is_depth else COLOUR
-
-
-def _first_messages(recording: Recording, topic: Topic) -> list[Any]:
-    """The first message that can be read, if one of the first few can."""
-    for index in range(min(topic.count, _LOOKED_AT)):
-        try:
-            return [recording.read_message(topic.name, index)]
-        except MayhemError:
-            continue
-    return []
-
-
-def _is_depth(topic: Topic, message: Any) -> bool:
-    """By what the message says; names count only where it leaves that open, since depth cameras have colour too."""
-    if topic.type == IMAGE:
-        encoding = message.encoding.lower()
-        return encoding in _DEPTH_ENCODINGS or (encoding == "mono16" and "depth" in topic.name.lower())
-    is_sixteen_bit_png = bytes(message.data[:4]) == b"\x89PNG" and bytes(message.data[24:25]) == b"\x10"
-    return any(name in message.format.lower() for name in _DEPTH_FORMATS) or (
-        is_sixteen_bit_png and "depth" in topic.name.lower()
-    )
+    return DEPTH if recording.is_depth(topic) else COLOUR
 
 
 def _refuse_float_as_png(recording: Recording, topic: Topic) -> None:
-    for message in _first_messages(recording, topic):
-        encoding = message.encoding if topic.type == IMAGE else message.format
+    """Looks at the first image that can be read, if one of the first few messages is such."""
+    for index in range(min(topic.count, _LOOKED_AT)):
+        try:
+            message = recording.read_message(topic.name, index)
+        except MayhemError:
+            continue
+        if not is_image_message(message):
+            continue
+        encoding = getattr(message, "encoding", None) or message.format
         if "32fc1" in encoding.lower():
             raise UsageError(
                 f"The depth on {topic.name} of {recording.path} is {encoding}, float metres that a 16-bit PNG cannot "
                 "hold: pass --depth tiff or auto."
             )
+        return
 
 
 def _extractor(kind: str, options: IngestOptions) -> Extractor:

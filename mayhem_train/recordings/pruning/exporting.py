@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.outputs import whole_file
 from mayhem_train.recordings.frame import Frame
+from mayhem_train.recordings.jpeg_flaws import jpeg_flaws
 from mayhem_train.recordings.recording import Recording
 
 FORMATS = ("png", "jpg")
@@ -45,7 +46,9 @@ def export_frames(
                     f"{path} exists already and was not exported as that frame: choose another folder or pass --force."
                 )
             continue
-        data = _encode(recording.read_image(frame.topic, frame.index), image_format, comment)
+        with jpeg_flaws([]):  # the audit says of which images
+            image = recording.read_image(frame.topic, frame.index)
+        data = _encode(image, image_format, comment)
         with whole_file(path, force=True) as partial:
             partial.write_bytes(data)
         written += 1

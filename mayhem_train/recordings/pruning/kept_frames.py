@@ -24,6 +24,7 @@ class AuditRow:
         reference: name of the frame it was compared with.
         kept: whether it was kept, and so is the next frame's reference.
         reason: why there is no score.
+        flaw: what the decoder complained of, though it gave a picture: JPEG files with flipped bytes.
     """
 
     name: str
@@ -36,16 +37,11 @@ class AuditRow:
     reference: str | None
     kept: bool
     reason: str | None
+    flaw: str | None = None
 
     @property
     def frame(self) -> Frame:
-        """The frame.
-
-        Raises:
-            MayhemError: its stamp could not be read.
-        """
-        if self.stamp_ns is None:
-            raise MayhemError(f"The header of {self.name} could not be read: choose another frame.")
+        """The frame."""
         return Frame(self.recording, self.topic, self.index, self.log_time_ns, self.stamp_ns)
 
     def to_json(self) -> str:
@@ -61,6 +57,7 @@ class AuditRow:
         """
         if not isinstance(fields, dict):
             raise MayhemError("a row is not an object")
+        fields = {"flaw": None, **fields}  # which rows of old have not
         for name, types in _TYPES.items():
             value = fields.get(name, _MISSING)
             if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
@@ -148,6 +145,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "reference": (str, _NONE),
     "kept": (bool,),
     "reason": (str, _NONE),
+    "flaw": (str, _NONE),
 }
 
 

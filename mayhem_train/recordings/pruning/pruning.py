@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.console import track
-from mayhem_train.outputs import refuse_inputs_within
-from mayhem_train.recordings.frame import Frame, frame_name, parse_frame_name
-from mayhem_train.recordings.locating import recording_files, recording_stem
+from mayhem_train.recordings.exclusive import exclusive
+from mayhem_train.recordings.frame import Frame
+from mayhem_train.recordings.locating import METADATA, recording_files
+from mayhem_train.recordings.named_recordings import named_recordings
 from mayhem_train.recordings.pruning.exporting import export_frames
 from mayhem_train.recordings.pruning.journal import Journal
 from mayhem_train.recordings.pruning.kept_frames import AuditRow, read_document, read_kept_frames, write_kept_frames
@@ -64,10 +66,11 @@ def prune(
         UsageError: two recordings have the same name, a topic is missing, or `out` exists with something else.
         MayhemError: no recording can be pruned, one changes meanwhile, or something cannot be written.
     """
-    _refuse_stems(recordings)
+    recordings = named_recordings(recordings)
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder: name a file in it, such as {out / 'kept.json'}.")
-    refuse_inputs_within(out, recordings)
+    for path in recordings:
+        _refuse_within(out, path)
     if export is not None and export.exists() and not export.is_dir():
         raise UsageError(f"--export {export} is a file: name a folder for the images.")
     sources, failures = _open_all(recordings, topic, distro, settings)
@@ -76,18 +79,20 @@ def prune(
     made_with = {**asdict(settings), "distro": distro, "recordings": [source.to_json() for source in sources]}
     finished = None if force else _finished(out, made_with, sources)
     resumed, exported = 0, 0
-    if finished is None:
-        rows, resumed = _prune_all(sources, out, made_with, settings, workers)
-        kept = tuple(row.name for row in rows if row.kept)
-    else:
+    if finished is not None:
         rows, kept = finished
-    failures += _undecodable(sources, rows)
+        failures += _undecodable(sources, rows)
+    else:
+        with _working_beside(out):
+            finished = None if force else _finished(out, made_with, sources)  # by the process that was waited for
+            rows, resumed = (finished[0], 0) if finished else _prune_all(sources, out, made_with, settings, workers)
+            kept = finished[1] if finished else tuple(row.name for row in rows if row.kept)
+            failures += _undecodable(sources, rows)
+            if finished is None and len(failures) < len(recordings):
+                write_kept_frames(out, made_with, rows, force=force)
+            shutil.rmtree(_journals(out), ignore_errors=True)
     if len(failures) == len(recordings):
-        shutil.rmtree(_journals(out), ignore_errors=True)
         raise MayhemError(" ".join(failures))
-    if finished is None:
-        write_kept_frames(out, made_with, rows, force=force)
-    shutil.rmtree(_journals(out), ignore_errors=True)
     if export is not None:
         exported = _export_all(sources, rows, frozenset(kept), export, image_format, workers, force)
     return Pruned(rows, kept, finished is not None, resumed, exported, tuple(failures))
@@ -171,14 +176,8 @@ def _prune_all(
         )
         for source in sources
     ]
-    try:
-        _journals(out).mkdir(parents=True, exist_ok=True)
-        results = each(_select, jobs, workers)
-        parts = list(results if alone else track(results, "Pruning", len(jobs)))
-    except OSError as error:
-        raise MayhemError(
-            f"Cannot write beside {out} ({error.strerror or error}): free the disk or choose another place."
-        ) from error
+    results = each(_select, jobs, workers)
+    parts = list(results if alone else track(results, "Pruning", len(jobs)))
     return tuple(row for rows, _ in parts for row in rows), sum(resumed for _, resumed in parts)
 
 
@@ -200,8 +199,9 @@ def _export_all(
     jobs = [
         _Export(source, tuple(frames[source.recording.stem]), folder, image_format, force, alone) for source in sources
     ]
-    counts = each(_export, jobs, workers)
-    return sum(counts if alone else track(counts, "Exporting", len(jobs)))
+    with _alone_in(folder):
+        counts = each(_export, jobs, workers)
+        return sum(counts if alone else track(counts, "Exporting", len(jobs)))
 
 
 def _open_all(
@@ -260,20 +260,39 @@ def _finished(
     )
 
 
-def _refuse_stems(paths: Sequence[Path]) -> None:
-    """Frames are found again by their names."""
-    known: dict[str, Path] = {}
-    for path in paths:
-        stem = recording_stem(path)
-        if stem in known:
-            raise UsageError(f"{known[stem]} and {path} are both called {stem!r}: rename one, or prune them apart.")
-        known[stem] = path
-        try:
-            parse_frame_name(frame_name(stem, 0))
-        except MayhemError as error:
-            raise UsageError(
-                f"Frames of {path} cannot be named after it: rename it, without a dot at its start and without \\."
-            ) from error
+def _refuse_within(out: Path, path: Path) -> None:
+    """Raises UsageError where `out` would be a file of the recording at `path`, or lie in its folder."""
+    whole = path.parent if path.name == METADATA else path
+    try:
+        files: tuple[Path, ...] = recording_files(path).paths
+    except MayhemError:  # said when it is opened
+        files = ()
+    for place in (whole, *files, *(file.with_name(METADATA) for file in files)):
+        if out.resolve().is_relative_to(place.resolve()):
+            raise UsageError(f"--out {out} is a part of the recording {path}: choose another place.")
+
+
+@contextmanager
+def _working_beside(out: Path) -> Iterator[None]:
+    """Nobody else prunes to `out` within the block; an error of the disk is one of the journals."""
+    try:
+        with exclusive(_journals(out) / "lock", f"prunes to {out}"):
+            yield
+    except OSError as error:
+        raise MayhemError(
+            f"Cannot write beside {out} ({error.strerror or error}): free the disk or choose another place."
+        ) from error
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Nobody else exports to the folder within the block, where something can be written at all."""
+    lock = folder / ".exporting"
+    with ExitStack() as held:
+        with suppress(OSError):  # of which the first image to be written tells more
+            held.enter_context(exclusive(lock, f"exports to {folder}"))
+            held.callback(lock.unlink, missing_ok=True)
+        yield
 
 
 def _changed_ns(path: Path) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +12,10 @@ from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.recordings.frame import frame_name
+from mayhem_train.recordings.jpeg_flaws import jpeg_flaws
 from mayhem_train.recordings.pruning.kept_frames import AuditRow
 from mayhem_train.recordings.pruning.similarity import WINDOW, Reference, to_grey
-from mayhem_train.recordings.recording import Recording
+from mayhem_train.recordings.recording import COMPRESSED_IMAGE, Recording
 
 _LONGEST_S = 1e9  # thirty years, of which the nanoseconds fit into 64 bits
 
@@ -79,6 +81,7 @@ def select_frames(
     kept = [row.index for row in done if row.kept]
     left = math.inf if settings.max_frames is None else settings.max_frames - len(kept)
     last: _LastKept | None = None
+    compressed = recording.topic(topic).type == COMPRESSED_IMAGE
     for index in frame_indices(recording, topic, settings)[len(done) :]:
         if left <= 0:
             return
@@ -86,14 +89,18 @@ def select_frames(
             last = _LastKept(frame_name(recording.stem, kept[-1]), _read_grey(recording, topic, kept[-1]))
         name = frame_name(recording.stem, index)
         compared_with: str | None = None
+        flaw: str | None = None
+        flaws: list[str] = []
         try:
-            image = _read_grey(recording, topic, index)
+            with jpeg_flaws(flaws) if compressed else nullcontext():
+                image = _read_grey(recording, topic, index)
         except MayhemError as error:
             _raise_unless_of_message(error)
             decision = _Decision(None, False, f"cannot be decoded: {_reason(error)}")
         else:
             decision = _decide(last, image, settings.limit)
             compared_with = None if last is None else last.name
+            flaw = flaws[0] if flaws else None
             if decision.kept:
                 last = _LastKept(name, image)
                 left -= 1
@@ -103,11 +110,12 @@ def select_frames(
             topic=topic,
             index=index,
             log_time_ns=int(times[index]),
-            stamp_ns=_stamp_ns(recording, topic, index),
+            stamp_ns=recording.frame(topic, index).stamp_ns,
             score=decision.score,
             reference=compared_with,
             kept=decision.kept,
             reason=decision.reason,
+            flaw=flaw,
         )
 
 
@@ -146,14 +154,6 @@ def _size(shape: tuple[int, ...]) -> str:
 
 def _read_grey(recording: Recording, topic: str, index: int) -> NDArray[np.uint8]:
     return to_grey(recording.read_image(topic, index))
-
-
-def _stamp_ns(recording: Recording, topic: str, index: int) -> int | None:
-    try:
-        return recording.frame(topic, index).stamp_ns
-    except MayhemError as error:
-        _raise_unless_of_message(error)
-        return None
 
 
 def _raise_unless_of_message(error: MayhemError) -> None:

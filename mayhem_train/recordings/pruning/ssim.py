@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from mayhem_train.recordings.compilation import compiled
 from mayhem_train.recordings.pruning.similarity import WINDOW
 
 _PIXELS = float(WINDOW * WINDOW)
@@ -17,15 +15,7 @@ _C1 = (0.01 * 255) ** 2 * _PIXELS**2
 _C2 = (0.03 * 255) ** 2 * _PIXELS**2
 
 
-def _compiled(function: Callable[..., float]) -> Callable[..., float]:
-    """Compiles when first called and stores the result where it can be; divisions are not checked for zero."""
-    try:
-        return numba.njit(cache=True, error_model="numpy")(function)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        return numba.njit(error_model="numpy")(function)
-
-
-@_compiled
+@compiled(error_model="numpy")  # divisions are not checked for zero
 def mean_ssim(x: NDArray[np.uint8], y: NDArray[np.uint8]) -> float:
     """The mean SSIM of two C-contiguous uint8 [H, W] images over all windows within them.
 

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import lz4.frame
 import numpy as np
-import zstandard
 from isal import isal_zlib  # a chunk's checksum takes zlib as long as its decompression
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
-from mcap.reader import SeekingReader
-from mcap.records import Channel, Schema
-from mcap.summary import Summary
+from mcap.records import Channel, ChunkIndex, Footer, Schema, Statistics
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
+from mayhem_train.console import error_console
 from mayhem_train.recordings.storages.chunk_cache import ChunkCache
+from mayhem_train.recordings.storages.decompression import decompress_chunk
 from mayhem_train.recordings.storages.per_process import PerProcess
 from mayhem_train.recordings.storages.random_file import RandomFile
 from mayhem_train.recordings.storages.storage import ENTRY, Connection, StorageIndex, in_file_order, normalise_type
@@ -33,6 +33,10 @@ _MESSAGE = struct.Struct("<BQHIQQ")  # opcode, length, channel, sequence, log ti
 _CHUNK = struct.Struct("<BQQQQII")  # opcode, length, start time, end time, uncompressed size, its CRC, length of a name
 _INDEX = struct.Struct("<BQHI")  # opcode, length, channel, bytes of the index array
 _INDEX_ENTRY = np.dtype([("log_time_ns", "<u8"), ("offset", "<u8")])
+_FOOTER_SIZE = _RECORD.size + 20
+_CHANNELS = 2**16
+_LATEST_NS = 2**63 - 1  # what an ENTRY and a stamp can hold
+_LONGEST_NAME = 64  # of a compression
 _PIECE = 2**20
 _MALFORMED = (McapError, ValueError, KeyError, EOFError, struct.error)
 
@@ -52,27 +56,23 @@ class McapStorage:
     def index(self) -> StorageIndex:
         """From the summary and the message indexes, or else by walking over every record's head."""
         try:
-            summary = self._summary()
-            if summary is not None:
-                return self._indexed(summary)
+            return self._indexed()
         except (*_MALFORMED, MayhemError):
-            pass  # a damaged index: the records themselves may be whole
-        return self._scanned()
+            return self._scanned()  # no index or a damaged one: the records themselves may be whole
 
     def read(self, block: int, offset: int, size: int | None = None) -> bytes:
         """The message record at `offset` of the chunk at `block`, or of the file."""
-        if block:
-            chunk = self._chunks.get().get(block, self._decompress)
-            head = chunk[offset : offset + _MESSAGE.size]
-        else:
-            head = self._file.read_exactly(offset, _MESSAGE.size)
+        chunk = self._chunks.get().get(block, self._decompress) if block else b""
+        read = _slices(chunk) if block else self._file.read
+        head = read(offset, _MESSAGE.size)
         opcode, length = _RECORD.unpack_from(head) if len(head) == _MESSAGE.size else (0, 0)
-        if opcode != Opcode.MESSAGE:
-            raise MayhemError(f"{self.path} is damaged at byte {block or offset}: copy it from its source.")
-        start = offset + _MESSAGE.size
-        length = length + _RECORD.size - _MESSAGE.size
+        length -= _MESSAGE.size - _RECORD.size
         length = length if size is None else min(size, length)
-        return chunk[start : start + length] if block else self._file.read_exactly(start, length)
+        data = read(offset + _MESSAGE.size, length) if opcode == Opcode.MESSAGE and length >= 0 else None
+        if data is None or len(data) < length:
+            place = f"chunk at byte {block}" if block else f"record at byte {offset}"
+            raise MayhemError(f"The {place} of {self.path} is damaged: copy it from its source.")
+        return data
 
     def check(self) -> Iterator[str]:
         """Compares the checksums of the chunks, of the data and of the summary, where the writer left any."""
@@ -97,83 +97,94 @@ class McapStorage:
         self._chunks.take()
         self._file.close()
 
-    def _summary(self) -> Summary | None:
-        """The summary, where the file ends as it should and has one that counts its messages."""
-        if self._file.read(self._file.size - len(MAGIC), len(MAGIC)) != MAGIC:
-            return None
-        with self._file.stream() as stream:
-            summary = SeekingReader(stream).get_summary()
-        return summary if summary is not None and summary.statistics is not None else None
+    def _indexed(self) -> StorageIndex:
+        """Raises KeyError where there is no index, or one that leaves out messages it counts or schemas it names."""
+        contents = _Contents(self.path)
+        statistics: Statistics | None = None
+        chunks: list[ChunkIndex] = []
+        for opcode, stream in self._summary():
+            if opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
+                contents.add_description(opcode, stream)
+            elif opcode == Opcode.STATISTICS:
+                statistics = Statistics.read(stream)
+            elif opcode == Opcode.CHUNK_INDEX:
+                chunks.append(ChunkIndex.read(stream))
+        for chunk in chunks:
+            self._index_chunk(chunk, contents)
+        if statistics is None or contents.count != statistics.message_count or contents.lacks_schemas:
+            raise KeyError("messages or schemas without an index")
+        return contents.index()
 
-    def _indexed(self, summary: Summary) -> StorageIndex:
-        """Raises KeyError when the indexes leave out a message that the summary counts."""
-        contents = _Contents()
-        for schema in summary.schemas.values():
-            contents.add_schema(schema)
-        for channel in summary.channels.values():
-            contents.add_channel(channel)
-        for chunk in summary.chunk_indexes:
-            position = chunk.chunk_start_offset
-            if chunk.compression in ("", "none"):
-                block, base = 0, position + _CHUNK.size + len(chunk.compression) + 8
-            else:
-                block, base = position, 0
-                contents.compression.add(chunk.compression)
-            records = self._file.read_exactly(position + chunk.chunk_length, chunk.message_index_length)
-            at = 0
-            while at < len(records):
-                opcode, length, channel_id, size = _INDEX.unpack_from(records, at)
-                if opcode == Opcode.MESSAGE_INDEX:
-                    found = np.frombuffer(records, _INDEX_ENTRY, size // _INDEX_ENTRY.itemsize, at + _INDEX.size)
-                    contents.add_messages(channel_id, found["log_time_ns"], block, found["offset"].astype("<i8") + base)
-                at += _RECORD.size + length
-        assert summary.statistics is not None
-        if contents.count != summary.statistics.message_count:
-            raise KeyError("messages without an index")
-        return contents.index(())
+    def _summary(self) -> Iterator[tuple[int, ReadDataStream]]:
+        """Opcode and body of each record of the summary; none where the file does not end as it should or has none."""
+        end = self._file.size - len(MAGIC) - _FOOTER_SIZE
+        if end < len(MAGIC) or self._file.read(self._file.size - len(MAGIC), len(MAGIC)) != MAGIC:
+            return
+        footer = Footer.read(_stream(self._file.read_exactly(end + _RECORD.size, _FOOTER_SIZE - _RECORD.size)))
+        for opcode, body, length in _walk(self._file.read, footer.summary_start or end, end):
+            if opcode in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.STATISTICS, Opcode.CHUNK_INDEX):
+                yield opcode, _stream(self._file.read_exactly(body, length))
+
+    def _index_chunk(self, chunk: ChunkIndex, contents: _Contents) -> None:
+        """Takes the message indexes that stand behind a chunk."""
+        position = chunk.chunk_start_offset
+        if chunk.compression in ("", "none"):
+            block, base = 0, position + _CHUNK.size + len(chunk.compression) + 8
+        else:
+            block, base = position, 0
+            contents.compression.add(chunk.compression)
+        records = self._file.read_exactly(position + chunk.chunk_length, chunk.message_index_length)
+        at = 0
+        while at < len(records):
+            opcode, length, channel_id, size = _INDEX.unpack_from(records, at)
+            if opcode == Opcode.MESSAGE_INDEX:
+                found = np.frombuffer(records, _INDEX_ENTRY, size // _INDEX_ENTRY.itemsize, at + _INDEX.size)
+                contents.add_messages(channel_id, found["log_time_ns"], block, found["offset"].astype("<i8") + base)
+            at += _RECORD.size + length
 
     def _scanned(self) -> StorageIndex:
         """Every message up to where the file breaks off."""
-        contents = _Contents()
-        problems: list[str] = []
+        contents = _Contents(self.path)
         size = self._file.size
         whole = False
         for opcode, body, length in _walk(self._file.read, len(MAGIC), size):
-            try:
-                if opcode == Opcode.CHUNK:
-                    self._scan_chunk(body - _RECORD.size, contents)
-                elif body + length <= size:
-                    contents.add_record(opcode, self._file.read, body, length, 0)
-            except (*_MALFORMED, MayhemError):
-                problems.append(f"The record at byte {body - _RECORD.size} of {self.path} is cut off or damaged.")
+            if opcode == Opcode.CHUNK:
+                self._scan_chunk(body - _RECORD.size, min(body + length, size), contents)
+            elif body + length <= size:
+                contents.add_record(opcode, self._file.read, body, length, 0)
             whole = whole or opcode == Opcode.FOOTER
         if not whole:
-            problems.append(f"{self.path} is cut off: {contents.count} messages before the end could be recovered.")
-        return contents.index(tuple(problems))
+            contents.problems.append(
+                f"{self.path} is cut off: {contents.count} messages before the end could be recovered."
+            )
+        return contents.index()
 
-    def _scan_chunk(self, position: int, contents: _Contents) -> None:
-        _, length, _, _, _, _, name_length = _CHUNK.unpack(self._file.read_exactly(position, _CHUNK.size))
-        name = self._file.read_exactly(position + _CHUNK.size, name_length).decode()
-        if name in ("", "none"):
-            start = position + _CHUNK.size + name_length + 8
-            end = min(position + _RECORD.size + length, self._file.size)
-            read, block = self._file.read, 0
-        else:
-            contents.compression.add(name)
-            chunk = self._decompress(position)
-            start, end = 0, len(chunk)
-            read, block = (lambda offset, size: chunk[offset : offset + size]), position
-        for opcode, body, body_length in _walk(read, start, end):
-            if body + body_length <= end:
-                contents.add_record(opcode, read, body, body_length, block)
+    def _scan_chunk(self, position: int, end: int, contents: _Contents) -> None:
+        try:
+            head = self._chunk_head(position)
+            read: Read = self._file.read
+            start, block = head.start, 0
+            if head.compression:
+                contents.compression.add(head.compression)
+                chunk, damage = self._decompressed(position)
+                contents.problems.extend(filter(None, [damage]))
+                read, start, end, block = _slices(chunk), 0, len(chunk), position
+        except MayhemError as error:
+            if end < self._file.size:  # else it is told with the file's end
+                contents.problems.append(str(error))
+            return
+        for opcode, body, length in _walk(read, start, end):
+            if body + length <= end:
+                contents.add_record(opcode, read, body, length, block)
 
     def _check_chunk(self, position: int) -> None:
-        _, _, _, _, size, checksum, name_length = _CHUNK.unpack(self._file.read_exactly(position, _CHUNK.size))
-        start = position + _CHUNK.size + name_length
-        if name_length > 64 or self._file.read_exactly(start - name_length, name_length) not in (b"", b"none"):
-            self._decompress(position)
-        else:
-            self._check(start + 8, start + 8 + size, checksum, f"chunk at byte {position}")
+        head = self._chunk_head(position)
+        if not head.compression:
+            self._check(head.start, head.start + head.uncompressed_size, head.checksum, f"chunk at byte {position}")
+            return
+        _, damage = self._decompressed(position)
+        if damage:
+            raise MayhemError(damage)
 
     def _check(self, start: int, end: int, checksum: int, name: str) -> None:
         """Raises MayhemError where there is a checksum and the bytes have another one."""
@@ -186,85 +197,146 @@ class McapStorage:
             raise MayhemError(f"The {name} of {self.path} is damaged: its checksum is wrong.")
 
     def _decompress(self, position: int) -> bytes:
-        head = self._file.read_exactly(position, _CHUNK.size)
-        opcode, _, _, _, uncompressed_size, checksum, name_length = _CHUNK.unpack(head)
-        if opcode != Opcode.CHUNK or name_length > 64:
-            raise MayhemError(f"{self.path} is damaged at byte {position}: copy it from its source.")
-        tail = self._file.read_exactly(position + _CHUNK.size, name_length + 8)
-        name, size = tail[:name_length].decode(errors="replace"), int.from_bytes(tail[name_length:], "little")
-        try:
-            data = self._file.read_exactly(position + _CHUNK.size + name_length + 8, size)
-            chunk = _DECOMPRESSORS[name](data, uncompressed_size)
-        except KeyError as error:
-            raise MayhemError(
-                f"{self.path} is compressed with {name!r}, which cannot be read: convert it with `mcap compress`."
-            ) from error
-        except (zstandard.ZstdError, RuntimeError, MemoryError) as error:
-            raise MayhemError(
-                f"The chunk at byte {position} of {self.path} does not decompress ({error}): copy it from its source."
-            ) from error
-        if len(chunk) != uncompressed_size or (checksum and isal_zlib.crc32(chunk) != checksum):
-            raise MayhemError(f"The chunk at byte {position} of {self.path} is damaged: copy it from its source.")
+        """As much of the chunk as can be had; a warning where some of it may be wrong."""
+        chunk, damage = self._decompressed(position)
+        if damage:
+            _warn(damage)
         return chunk
 
+    def _decompressed(self, position: int) -> tuple[bytes, str]:
+        """As much of what the chunk holds as can be had, and one sentence on how it is damaged, or nothing."""
+        head = self._chunk_head(position)
+        data = self._file.read(head.start, head.size)
+        try:
+            chunk, damage = decompress_chunk(head.compression, data, head.uncompressed_size)
+        except KeyError as error:
+            raise MayhemError(
+                f"{self.path} is compressed with {head.compression!r}, which cannot be read: convert it with "
+                "`mcap compress`."
+            ) from error
+        if len(data) < head.size:
+            return chunk, ""  # as far as the file goes: that is told of the file
+        if not damage and len(chunk) != head.uncompressed_size:
+            damage = f"it holds {len(chunk)} bytes instead of {head.uncompressed_size}"
+        if not damage and head.checksum and isal_zlib.crc32(chunk) != head.checksum:
+            damage = "its checksum is wrong"
+        if damage:
+            damage = (
+                f"The chunk at byte {position} of {self.path} is damaged ({damage}): what it still gives may be wrong, "
+                "so copy the file from its source."
+            )
+        return chunk, damage
 
-_DECOMPRESSORS: dict[str, Callable[[bytes, int], bytes]] = {
-    "zstd": lambda data, size: zstandard.ZstdDecompressor().decompress(data, max_output_size=size),
-    "lz4": lambda data, size: lz4.frame.decompress(data),
-}
+    def _chunk_head(self, position: int) -> _ChunkHead:
+        opcode, _, _, _, uncompressed_size, checksum, name_length = _CHUNK.unpack(
+            self._file.read_exactly(position, _CHUNK.size)
+        )
+        if opcode != Opcode.CHUNK or name_length > _LONGEST_NAME:
+            raise MayhemError(f"The chunk at byte {position} of {self.path} is damaged: copy it from its source.")
+        tail = self._file.read_exactly(position + _CHUNK.size, name_length + 8)
+        name, size = tail[:name_length].decode(errors="replace"), int.from_bytes(tail[name_length:], "little")
+        start = position + _CHUNK.size + len(tail)
+        return _ChunkHead("" if name == "none" else name, uncompressed_size, checksum, start, size)
+
+
+class _ChunkHead(NamedTuple):
+    """What stands before a chunk's data; the compression is empty for none, `start` and `size` are the data's."""
+
+    compression: str
+    uncompressed_size: int
+    checksum: int
+    start: int
+    size: int
 
 
 class _Contents:
-    """Gathers channels and messages while a file is gone through."""
+    """Gathers channels and messages while a file is gone through; a description may come after what it describes."""
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
         self.compression: set[str] = set()
-        self.count = 0
+        self.problems: list[str] = []
+        self._path = path
         self._schemas: dict[int, Schema] = {}
-        self._numbers: dict[int, int] = {}  # channel id -> number of its connection
-        self._connections: list[Connection] = []
-        self._parts: list[NDArray[np.void]] = []
+        self._channels: dict[int, Channel] = {}
+        self._counts: Counter[int] = Counter()  # messages by channel
+        self._late = 0
+        self._parts: list[NDArray[np.void]] = []  # with channel ids for connections
+        self._rows: list[tuple[int, int, int, int, int]] = []  # the same one by one
 
-    def add_schema(self, schema: Schema) -> None:
-        self._schemas[schema.id] = schema
+    @property
+    def count(self) -> int:
+        """How many messages there are on the channels that are described."""
+        return sum(count for channel_id, count in self._counts.items() if channel_id in self._channels)
 
-    def add_channel(self, channel: Channel) -> None:
-        if channel.id in self._numbers:
-            return
-        schema = self._schemas[channel.schema_id]
-        self._numbers[channel.id] = len(self._connections)
-        self._connections.append(
-            Connection(
-                topic=channel.topic,
-                type=normalise_type(schema.name),
-                encoding=channel.message_encoding,
-                definition=schema.data.decode(errors="replace"),
-                definition_format=schema.encoding if schema.data else "",
-            )
-        )
+    @property
+    def lacks_schemas(self) -> bool:
+        """Whether a channel names a schema that there is none of; 0 stands for no schema."""
+        return any(c.schema_id and c.schema_id not in self._schemas for c in self._channels.values())
 
-    def add_messages(self, channel_id: int, log_times: Any, block: int, offsets: Any) -> None:
-        part = np.zeros(np.size(offsets), ENTRY)
-        part["log_time_ns"], part["offset"] = log_times, offsets
-        part["connection"], part["block"] = self._numbers[channel_id], block
-        self._parts.append(part)
-        self.count += len(part)
+    def add_description(self, opcode: int, stream: ReadDataStream) -> None:
+        """A schema or a channel."""
+        if opcode == Opcode.SCHEMA:
+            schema = Schema.read(stream)
+            self._schemas[schema.id] = schema
+        elif opcode == Opcode.CHANNEL:
+            channel = Channel.read(stream)
+            self._channels.setdefault(channel.id, channel)
+
+    def add_messages(self, channel_id: int, log_times: NDArray[np.uint64], block: int, offsets: Any) -> None:
+        """Those of one channel in one chunk; what a message index says."""
+        part = np.zeros(len(offsets), ENTRY)
+        part["log_time_ns"], part["offset"] = log_times.astype("<i8"), offsets
+        part["connection"], part["block"] = channel_id, block
+        in_range = log_times <= np.uint64(_LATEST_NS)
+        self._parts.append(part[in_range])
+        self._late += len(part) - int(in_range.sum())
+        self._counts[channel_id] += len(part)
 
     def add_record(self, opcode: int, read: Read, body: int, length: int, block: int) -> None:
         """A record of the file (`block` 0) or of the chunk at `block`; `body` is where its content begins."""
-        if opcode == Opcode.SCHEMA:
-            self.add_schema(Schema.read(_stream(read(body, length))))
-        elif opcode == Opcode.CHANNEL:
-            self.add_channel(Channel.read(_stream(read(body, length))))
-        elif opcode == Opcode.MESSAGE:
-            start = body - _RECORD.size
-            _, _, channel_id, _, log_time, _ = _MESSAGE.unpack(read(start, _MESSAGE.size))
-            if channel_id in self._numbers:
-                self.add_messages(channel_id, log_time, block, start)
+        start = body - _RECORD.size
+        try:
+            if opcode in (Opcode.SCHEMA, Opcode.CHANNEL):
+                self.add_description(opcode, _stream(read(body, length)))
+            elif opcode == Opcode.MESSAGE:
+                _, _, channel_id, _, log_time, _ = _MESSAGE.unpack(read(start, _MESSAGE.size))
+                self._counts[channel_id] += 1
+                if log_time <= _LATEST_NS:
+                    self._rows.append((log_time, 0, channel_id, block, start))
+                else:
+                    self._late += 1
+        except _MALFORMED:
+            place = f"byte {start} of the chunk at byte {block}" if block else f"byte {start}"
+            self.problems.append(f"The record at {place} of {self._path} is damaged.")
 
-    def index(self, problems: tuple[str, ...]) -> StorageIndex:
-        entries = in_file_order(self._parts)
-        return StorageIndex(tuple(self._connections), entries, tuple(sorted(self.compression)), problems)
+    def index(self) -> StorageIndex:
+        entries = in_file_order([*self._parts, np.array(self._rows, ENTRY)])
+        numbers = np.full(_CHANNELS, -1, np.int32)
+        numbers[list(self._channels)] = np.arange(len(self._channels))
+        entries["connection"] = numbers[entries["connection"]]
+        known = entries["connection"] >= 0
+        orphans = len(entries) - int(known.sum())
+        if orphans:
+            self.problems.append(f"{self._path} holds {orphans} messages of channels it does not describe.")
+        if self._late:
+            self.problems.append(
+                f"{self._late} messages of {self._path} are left out, since their log times lie beyond the year 2262."
+            )
+        connections = tuple(self._connection(channel) for channel in self._channels.values())
+        return StorageIndex(connections, entries[known], tuple(sorted(self.compression)), tuple(self.problems))
+
+    def _connection(self, channel: Channel) -> Connection:
+        """A channel need have no schema, and that of a damaged file may be lost: its messages have no type then."""
+        schema = self._schemas.get(channel.schema_id)
+        if schema is None:
+            return Connection(channel.topic, "", channel.message_encoding)
+        return Connection(
+            topic=channel.topic,
+            type=normalise_type(schema.name),
+            encoding=channel.message_encoding,
+            definition=schema.data.decode(errors="replace"),
+            definition_format=schema.encoding if schema.data else "",
+        )
 
 
 def _walk(read: Read, start: int, end: int) -> Iterator[tuple[int, int, int]]:
@@ -275,6 +347,16 @@ def _walk(read: Read, start: int, end: int) -> Iterator[tuple[int, int, int]]:
             return
         yield opcode, start + _RECORD.size, length
         start += _RECORD.size + length
+
+
+def _slices(data: bytes) -> Read:
+    return lambda start, size: data[start : start + size]
+
+
+@cache
+def _warn(sentence: str) -> None:
+    """Says it once, however often the chunk is read."""
+    error_console.print(f"Warning: {sentence}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _stream(data: bytes) -> ReadDataStream:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import bz2
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import lz4.frame
 import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.recordings.storages.chunk_cache import ChunkCache
+from mayhem_train.recordings.storages.decompression import decompress_chunk
 from mayhem_train.recordings.storages.per_process import PerProcess
 from mayhem_train.recordings.storages.random_file import RandomFile
 from mayhem_train.recordings.storages.storage import ENTRY, Connection, StorageIndex, in_file_order, normalise_type
@@ -24,7 +23,6 @@ _MESSAGE, _INDEX, _CHUNK, _CHUNK_INFO, _CONNECTION = 2, 4, 5, 6, 7
 _INDEX_ENTRY = np.dtype([("seconds", "<u4"), ("nanoseconds", "<u4"), ("offset", "<u4")])
 _LONGEST_HEADER = 2**20
 _HEAD_GUESS = 128  # bytes that hold most records' whole header, so that one read does
-_DECOMPRESSORS: dict[str, Callable[[bytes], bytes]] = {"bz2": bz2.decompress, "lz4": lz4.frame.decompress}
 
 Read = Callable[[int, int], bytes]
 
@@ -93,7 +91,8 @@ class Ros1Storage:
             if record.opcode != _MESSAGE or len(data) < size:
                 raise _MalformedError
         except _MalformedError as error:
-            raise MayhemError(f"{self.path} is damaged at byte {block or offset}: copy it from its source.") from error
+            place = f"chunk at byte {block}" if block else f"record at byte {offset}"
+            raise MayhemError(f"The {place} of {self.path} is damaged: copy it from its source.") from error
         return data
 
     def check(self) -> Iterator[str]:
@@ -125,7 +124,7 @@ class Ros1Storage:
             self._index_chunk(chunk, end, contents)
         if contents.count != sum(chunks.values()):
             raise _MalformedError
-        return contents.index(())
+        return contents.index()
 
     def _index_chunk(self, position: int, end: int, contents: _Contents) -> None:
         """Takes the index records that stand between a chunk's data and `end`."""
@@ -146,7 +145,6 @@ class Ros1Storage:
     def _scanned(self, header: _Record) -> StorageIndex:
         """Every message up to where the file breaks off."""
         contents = _Contents()
-        problems: list[str] = []
         for record in _walk(self._file.read, header.end, self._file.size):
             try:
                 if record.opcode == _CHUNK:
@@ -154,9 +152,9 @@ class Ros1Storage:
                 elif record.opcode == _CONNECTION and record.end <= self._file.size:
                     contents.add_connection(record, self._file.read)
             except (_MalformedError, KeyError, struct.error, MayhemError):
-                problems.append(f"The record at byte {record.position} of {self.path} is cut off or damaged.")
-        problems.append(f"{self.path} has no whole index: {contents.count} messages could be recovered.")
-        return contents.index(tuple(problems))
+                contents.problems.append(f"The record at byte {record.position} of {self.path} is cut off or damaged.")
+        contents.problems.append(f"{self.path} has no whole index: {contents.count} messages could be recovered.")
+        return contents.index()
 
     def _scan_chunk(self, chunk: _Record, contents: _Contents) -> None:
         compression = chunk.fields.get(b"compression", b"none").decode(errors="replace")
@@ -165,7 +163,8 @@ class Ros1Storage:
             read, start, end, block = self._file.read, chunk.start, min(chunk.end, self._file.size), 0
         else:
             contents.compression.add(compression)
-            data = self._decompress(chunk.position)
+            data, damage = self._decompressed(chunk)
+            contents.problems.extend(filter(None, [damage]))
             read, start, end, block = _slices(data), 0, len(data), chunk.position
         for record in _walk(read, start, end):
             if record.end > end:
@@ -178,21 +177,30 @@ class Ros1Storage:
                 contents.add_messages(record.number(b"conn"), log_time, block, record.position)
 
     def _decompress(self, position: int) -> bytes:
+        """As much of the chunk as can be had."""
         try:
-            record = _record(self._file.read, position)
+            return self._decompressed(_record(self._file.read, position))[0]
         except _MalformedError as error:
-            raise MayhemError(f"{self.path} is damaged at byte {position}: copy it from its source.") from error
-        name = record.fields.get(b"compression", b"").decode(errors="replace")
-        if name not in _DECOMPRESSORS:
+            raise MayhemError(
+                f"The chunk at byte {position} of {self.path} is damaged: copy it from its source."
+            ) from error
+
+    def _decompressed(self, chunk: _Record) -> tuple[bytes, str]:
+        """As much of what the chunk holds as can be had, and one sentence on how it is damaged, or nothing."""
+        name = chunk.fields.get(b"compression", b"").decode(errors="replace")
+        data = self._file.read(chunk.start, chunk.length)
+        try:
+            content, damage = decompress_chunk(name, data, chunk.number(b"size"))
+        except KeyError as error:
             raise MayhemError(
                 f"{self.path} is compressed with {name!r}, which cannot be read: convert it with `rosbag decompress`."
-            )
-        try:
-            return _DECOMPRESSORS[name](self._file.read_exactly(record.start, record.length))
-        except (OSError, RuntimeError, ValueError, EOFError, MemoryError) as error:
-            raise MayhemError(
-                f"The chunk at byte {position} of {self.path} does not decompress ({error}): copy it from its source."
             ) from error
+        if damage and len(data) == chunk.length:
+            return content, (
+                f"The chunk at byte {chunk.position} of {self.path} is damaged ({damage}): what comes behind is lost, "
+                "so copy the file from its source."
+            )
+        return content, ""
 
 
 class _Contents:
@@ -200,6 +208,7 @@ class _Contents:
 
     def __init__(self) -> None:
         self.compression: set[str] = set()
+        self.problems: list[str] = []
         self.count = 0
         self.connections: list[Connection] = []
         self._numbers: dict[int, int] = {}  # the bag's number of a connection -> ours
@@ -229,9 +238,12 @@ class _Contents:
         self._parts.append(part)
         self.count += len(part)
 
-    def index(self, problems: tuple[str, ...]) -> StorageIndex:
+    def index(self) -> StorageIndex:
         return StorageIndex(
-            tuple(self.connections), in_file_order(self._parts), tuple(sorted(self.compression)), problems
+            tuple(self.connections),
+            in_file_order(self._parts),
+            tuple(sorted(self.compression)),
+            tuple(self.problems),
         )
 
 

@@ -110,13 +110,18 @@ class SqliteStorage:
 def _open(path: Path) -> apsw.Connection:
     try:
         path = plain_file(path)
-        # Immutable: no locks and no side files, also in a read-only folder. But an unfinished log must be read.
-        mode = "mode=ro" if unfinished_log(path) else "immutable=1"
+        # Immutable: no locks and no side files, also in a read-only folder. But an unfinished log must be read: with
+        # SQLite's locks where its index lies beside it, since a recorder may be at work; else it is ours alone.
+        has_log = unfinished_log(path)
+        is_cut_off = _is_cut_off(path)
+        is_ours_alone = is_cut_off or (has_log and not Path(f"{path}-shm").exists())
         database = apsw.Connection(
-            f"file:{quote(str(path.absolute()))}?{mode}",
+            f"file:{quote(str(path.absolute()))}?{'mode=ro' if has_log else 'immutable=1'}",
             flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI,
-            vfs=_whole_pages().vfs_name if _is_cut_off(path) else None,
+            vfs=_untouched().vfs_name if is_ours_alone else None,
         )
+        if has_log and is_ours_alone:
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")  # the log's index stays in memory
         database.execute("PRAGMA writable_schema = ON")  # also opens a file that is shorter than its header says
         return database
     except (apsw.Error, OSError) as error:
@@ -141,16 +146,26 @@ def _page_size(head: bytes) -> int:
     return 65536 if size == 1 else size
 
 
-class _WholePages(apsw.VFS):
-    """SQLite's own file access, without the page that a file breaks off in: otherwise zeros would stand for its end."""
+class _Untouched(apsw.VFS):
+    """SQLite's file access for files that nobody writes: neither they nor their folder is changed.
 
-    vfs_name = "mayhem-whole-pages"
+    Of a file that breaks off in a page there are only the whole ones: otherwise zeros would stand for its end.
+    """
+
+    vfs_name = "mayhem-untouched"
+    base = "unix-none" if "unix-none" in apsw.vfsnames() else ""  # without locks
 
     def __init__(self) -> None:
-        super().__init__(self.vfs_name, "")
+        super().__init__(self.vfs_name, self.base)
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802
-        return _WholePagesFile("", name, flags)
+        if flags[0] & apsw.SQLITE_OPEN_WAL:
+            flags[0] = flags[0] & ~(apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE) | apsw.SQLITE_OPEN_READONLY
+        kind = _WholePagesFile if flags[0] & apsw.SQLITE_OPEN_MAIN_DB else apsw.VFSFile
+        return kind(self.base, name, flags)
+
+    def xDelete(self, filename: str, syncdir: bool) -> None:  # noqa: N802
+        raise apsw.ReadOnlyError(f"{filename} is not to be removed")
 
 
 class _WholePagesFile(apsw.VFSFile):
@@ -163,8 +178,8 @@ class _WholePagesFile(apsw.VFSFile):
 
 
 @cache
-def _whole_pages() -> _WholePages:
-    return _WholePages()
+def _untouched() -> _Untouched:
+    return _Untouched()
 
 
 def _salvaged(database: apsw.Connection) -> tuple[NDArray[np.void], int]:

@@ -23,7 +23,7 @@ class Connection:
 
     Attributes:
         topic: the topic as recorded.
-        type: the message type as "sensor_msgs/msg/Image".
+        type: the message type as "sensor_msgs/msg/Image"; empty where the recording does not say.
         encoding: how its messages are serialised: "cdr", "ros1", or a name that cannot be read.
         definition: the type's definition with those of its parts; empty where the recording has none.
         definition_format: "ros2msg", "ros2idl", "ros1msg", or empty.

@@ -12,6 +12,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from mayhem_ros.errors import MayhemError
+from mayhem_train.datasets.quoting import quoted
 
 _MEMBER = "annotations.xml"
 _LARGEST_MEMBER = 2**30  # bytes; an archive of a few kilobytes may claim more than any memory holds
@@ -35,7 +36,7 @@ def read_document(path: Path) -> Element:
     version = (root.findtext("version") or "1.1").strip()
     if root.tag != "annotations" or version != "1.1":
         raise MayhemError(
-            f"{path} is XML but not CVAT's (<{root.tag}>, version {version}): "
+            f"{path} is XML but not CVAT's (root {quoted(root.tag)}, version {quoted(version)}): "
             'export it as "CVAT for images 1.1" or "CVAT for video 1.1".'
         )
     return root

@@ -16,6 +16,7 @@ from mayhem_train.datasets.annotations.cvat.tracks import remove_frames, track_f
 from mayhem_train.datasets.annotations.cvat.writing import DECLARATION, write_cvat
 from mayhem_train.datasets.annotations.shapes import AnnotatedImage, BoxShape, Shape
 from mayhem_train.datasets.index import DatasetIndex, LabelledImage, SourceDocument
+from mayhem_train.datasets.quoting import quoted
 from mayhem_train.outputs import whole_folder
 
 GENERATED = "labels.xml"
@@ -118,7 +119,9 @@ def _free_name(name: str, taken: Sequence[str]) -> str:
     """The document's name (out of a file, so it is checked) as an XML file's, with a number where it is taken."""
     stem = _SUFFIX.sub("", name)
     if not stem or stem.startswith(".") or any(character in stem for character in "/\\\0"):
-        raise MayhemError(f"The dataset index has a document called {name!r}, which is no file name: correct it there.")
+        raise MayhemError(
+            f"The dataset index has a document called {quoted(name)}, which is no file name: correct it there."
+        )
     folded = {other.casefold() for other in taken}
     numbered = [f"{stem}.xml", *(f"{stem}-{number}.xml" for number in range(2, len(taken) + 2))]
     return next(candidate for candidate in numbered if candidate.casefold() not in folded)

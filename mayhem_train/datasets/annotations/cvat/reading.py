@@ -14,10 +14,14 @@ from mayhem_train.datasets.annotations.cvat.shape_elements import read_shape, wh
 from mayhem_train.datasets.annotations.cvat.tracks import TrackFrame, track_frames
 from mayhem_train.datasets.annotations.cvat.video_tasks import VideoTask, video_tasks
 from mayhem_train.datasets.annotations.shapes import AnnotatedImage, AnnotationFile
+from mayhem_train.datasets.quoting import quoted
 from mayhem_train.recordings.frame import parse_frame_name
 
 # How CVAT names the frames of a video, which have no names, where a video's task is exported as images.
 _VIDEO_FRAME = re.compile(r"^frame_([0-9]{6,12})(?:\.(?:png|jpg|jpeg))?$", re.IGNORECASE)
+
+# CVAT numbers the images of a project's tasks that share a name: a.png, a_1.png, a_2.png, and a_1_1.png beside a_1.png.
+_NUMBERED = re.compile(r"^(.+-[0-9]{6,12})(?:_[0-9]+)+(\.(?:png|jpg|jpeg))$", re.IGNORECASE)
 
 
 def read_cvat(path: Path, video_recordings: Mapping[str, str] = MappingProxyType({})) -> AnnotationFile:
@@ -82,7 +86,7 @@ def _frame(frame: TrackFrame, path: Path, recordings: Mapping[str, str]) -> Anno
         read_shape(shape.element, shape.track.get("label"), shape.track.get("source", ""), *frame.task.size, place)
         for shape in frame.shapes
     )
-    return AnnotatedImage(name, *frame.task.size, shapes)
+    return AnnotatedImage(name, *frame.task.size, shapes, is_deleted=frame.is_deleted)
 
 
 def _frame_name(element: Element, tasks: Mapping[str, VideoTask], path: Path, recordings: Mapping[str, str]) -> str:
@@ -95,13 +99,15 @@ def _frame_name(element: Element, tasks: Mapping[str, VideoTask], path: Path, re
             raise MayhemError(f"{path}: the file does not describe the task of image {name}: export it again.")
         return task.image_name(int(video_frame[1]), path, recordings)
     *folders, last = name.split("/")
+    if element.get("task_id") is not None:  # it comes out of a project
+        last = _NUMBERED.sub(r"\1\2", last)
     if "\\" in name or any(folder in ("", ".", "..") for folder in folders):
         last = name  # which is refused
     try:
         parse_frame_name(last)
     except MayhemError as error:
         raise MayhemError(
-            f"{path}: Image name {name!r} is not <recording>-<index>.png: name it as it was exported."
+            f"{path}: Image name {quoted(name)} is not <recording>-<index>.png: name it as it was exported."
         ) from error
     return last
 

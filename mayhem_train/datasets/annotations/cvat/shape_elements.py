@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
+from mayhem_train.datasets.annotations.plain_numbers import plain
 from mayhem_train.datasets.annotations.shapes import BoxShape, MaskShape, OtherShape, PolygonShape, Shape
+from mayhem_train.datasets.quoting import quoted
 
 # The attribute that CVAT itself makes of COCO's crowds.
 IS_CROWD = ("is_crowd", "true")
@@ -37,7 +39,7 @@ def read_shape(element: Element, label: str | None, source: str, width: int, hei
     """
     if not label:
         raise MayhemError(f"{place}: a <{element.tag}> has no label: export it from CVAT again.")
-    place = f"{place}: the <{element.tag}> of {label!r}"
+    place = f"{place}: the <{element.tag}> of {quoted(label)}"
     said = _Said(
         occluded=element.get("occluded") == "1",
         source=source,
@@ -65,10 +67,10 @@ def whole_number(element: Element, attribute: str, place: str) -> int:
     """
     text = element.get(attribute)
     try:
-        return int(text or "")
+        return int(plain(text or ""))
     except ValueError as error:
         raise MayhemError(
-            f"{place} has {attribute}={text!r}, which is no whole number: export it from CVAT again."
+            f"{place} has {attribute}={quoted(text)}, which is no whole number: export it from CVAT again."
         ) from error
 
 
@@ -88,7 +90,7 @@ def _box(element: Element, place: str) -> tuple[float, float, float, float]:
 
 def _polygon(element: Element, width: int, height: int, place: str) -> NDArray[np.float64]:
     try:
-        points = np.array([pair.split(",") for pair in element.get("points", "").split(";")], np.float64)
+        points = np.array([pair.split(",") for pair in plain(element.get("points", "")).split(";")], np.float64)
     except ValueError as error:
         raise MayhemError(f"{place} has points that are not x,y;x,y;…: export it from CVAT again.") from error
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3:
@@ -127,7 +129,7 @@ def _mask(element: Element, width: int, height: int, place: str) -> tuple[NDArra
             "export it from CVAT again."
         )
     try:
-        runs = np.array(element.get("rle", "").split(","), np.int64)
+        runs = np.array(plain(element.get("rle", "")).split(","), np.int64)
     except (ValueError, OverflowError) as error:
         raise MayhemError(f"{place} has run lengths that are no whole numbers: export it from CVAT again.") from error
     # Each run is compared too, since huge ones could overflow to a sum that fits.
@@ -151,9 +153,11 @@ def _rotation(element: Element, place: str) -> float:
 def _number(element: Element, attribute: str, place: str) -> float:
     text = element.get(attribute)
     try:
-        number = float(text or "")
+        number = float(plain(text or ""))
     except ValueError:
         number = math.nan
     if not math.isfinite(number):
-        raise MayhemError(f"{place} has {attribute}={text!r}, which is no finite number: export it from CVAT again.")
+        raise MayhemError(
+            f"{place} has {attribute}={quoted(text)}, which is no finite number: export it from CVAT again."
+        )
     return number

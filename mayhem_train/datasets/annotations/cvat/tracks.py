@@ -12,6 +12,8 @@ from mayhem_ros.errors import MayhemError
 from mayhem_train.datasets.annotations.cvat.shape_elements import whole_number
 from mayhem_train.datasets.annotations.cvat.video_tasks import VideoTask, video_tasks
 from mayhem_train.datasets.annotations.cvat.writing import number_text
+from mayhem_train.datasets.annotations.plain_numbers import plain
+from mayhem_train.datasets.quoting import quoted
 
 # Every frame of a task is listed, so what a file claims is bounded: four days at 30 frames a second.
 _MOST_FRAMES = 10_000_000
@@ -33,11 +35,15 @@ class TrackShape:
 
 @dataclass(frozen=True)
 class TrackFrame:
-    """A frame of a video task by its number in the file, and what the tracks show on it, in their order."""
+    """A frame of a video task by its number in the file, and what the tracks show on it, in their order.
+
+    `is_deleted`: it was taken out of the task in CVAT, which then leaves it out of every track, those that go on too.
+    """
 
     task: VideoTask
     number: int
     shapes: tuple[TrackShape, ...]
+    is_deleted: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,9 @@ class _Track:
 
 def track_frames(root: Element, path: Path) -> list[TrackFrame]:
     """Every frame of every video task of a file, those on which nothing is visible included.
+
+    A file does not list the frames that were deleted from its task. One is known by a track that shows something before
+    it, does not end, and is not on it; where nothing was visible, nothing tells it from the others.
 
     CVAT writes the shape of every frame, interpolated ones as keyframe="0". Where a file holds none of these, as other
     programs write it, boxes and ellipses are interpolated between keyframes, turning the shorter way round, and so are
@@ -79,10 +88,15 @@ def track_frames(root: Element, path: Path) -> list[TrackFrame]:
                 f"{path} claims frames {numbers[0]} to {numbers[-1]}, more than any task has: export it again."
             )
         shown: dict[int, list[TrackShape]] = {}
+        skipped: set[int] = set()
         for track in members:
             for number, element in _visible(track, numbers, only_keyframes).items():
                 shown.setdefault(number, []).append(TrackShape(track.element, element))
-        frames.extend(TrackFrame(task, number, tuple(shown.get(number, ()))) for number in numbers)
+            if not only_keyframes:
+                skipped.update(_skipped(track, numbers))
+        for number in numbers:
+            shapes = tuple(shown.get(number, ()))
+            frames.append(TrackFrame(task, number, shapes, is_deleted=number in skipped and not shapes))
     return frames
 
 
@@ -114,11 +128,11 @@ def remove_frames(root: Element, removed: Iterable[TrackFrame], path: Path) -> N
 def _tracks(root: Element, tasks: dict[str, VideoTask], path: Path) -> list[_Track]:
     tracks = []
     for element in root.findall("track"):
-        place = f"{path}, track {element.get('id', '')} of {element.get('label', '')!r}"
+        place = f"{path}, track {element.get('id', ''):.20} of {quoted(element.get('label', ''))}"
         identity = element.get("task_id", "") if "" not in tasks else ""
         if identity not in tasks:
             raise MayhemError(
-                f"{place} belongs to task {identity!r}, which the file does not describe: export it again."
+                f"{place} belongs to task {quoted(identity)}, which the file does not describe: export it again."
             )
         shapes: dict[int, Element] = {}
         last: int | None = None
@@ -151,13 +165,36 @@ def _visible(track: _Track, numbers: range, only_keyframes: bool) -> dict[int, E
                 f"({_described(numbers)}): export it from CVAT again."
             )
     if only_keyframes:
-        return dict(_interpolated(list(track.shapes.items()), numbers, in_first_task=track.task.offset == 0))
+        return dict(_interpolated(track, numbers))
     return {number: shape for number, shape in track.shapes.items() if not _is_outside(shape)}
 
 
-def _interpolated(
-    keyframes: list[tuple[int, Element]], numbers: range, *, in_first_task: bool
-) -> Iterator[tuple[int, Element]]:
+def _skipped(track: _Track, numbers: range) -> Iterator[int]:
+    """The frames that a track of a file with all frames leaves out though it goes on."""
+    written = list(track.shapes.items())
+    for place, (number, element) in enumerate(written):
+        if _is_outside(element):
+            continue
+        if place + 1 < len(written):
+            end = min(written[place + 1][0], numbers.stop)
+        else:
+            end = numbers.stop if _holds_to_the_end(track, numbers) else number
+        yield from range(number + numbers.step, end, numbers.step)
+
+
+def _holds_to_the_end(track: _Track, numbers: range) -> bool:
+    """Whether a track whose last shape is visible stays until its task ends.
+
+    CVAT ends a shape that was drawn on one frame only with an outside="1" on the next one, but leaves that out where
+    the next one is the last, and in a project's file wherever the shape's number, which is shifted, lies beyond the
+    task's own last one: such a shape is not meant to stay.
+    """
+    first = next(iter(track.shapes))
+    return len(track.shapes) > 1 or (track.task.offset == 0 and first + numbers.step < numbers[-1])
+
+
+def _interpolated(track: _Track, numbers: range) -> Iterator[tuple[int, Element]]:
+    keyframes = list(track.shapes.items())
     attributes: dict[str, Element] = {}
     for place, (number, element) in enumerate(keyframes):
         attributes |= {attribute.get("name", ""): attribute for attribute in element.iterfind("attribute")}
@@ -169,10 +206,7 @@ def _interpolated(
             following, target = keyframes[place + 1]
             for between in range(number + numbers.step, min(following, numbers.stop), numbers.step):
                 yield between, _between(shape, target, (between - number) / (following - number), between)
-        elif len(keyframes) > 1 or (in_first_task and number + numbers.step < numbers[-1]):
-            # CVAT ends a shape that was drawn on one frame only with an outside="1" on the next one, but leaves that
-            # out where the next one is the last, and in a project's file wherever the shape's number, which is shifted,
-            # lies beyond the task's own last one: such a shape is not meant to stay.
+        elif _holds_to_the_end(track, numbers):
             for after in range(number + numbers.step, numbers.stop, numbers.step):
                 yield after, _between(shape, shape, 0.0, after)
 
@@ -200,18 +234,19 @@ def _between(shape: Element, target: Element, share: float, number: int) -> Elem
 def _mixed(start: str, end: str, share: float) -> str:
     """A number between two; text that is none stays, and is refused where it is read."""
     try:
-        return number_text(float(start) + (float(end) - float(start)) * share)
+        first, last = float(plain(start)), float(plain(end))
     except ValueError:
         return start
+    return number_text(first + (last - first) * share)
 
 
 def _turned(start: str, end: str, share: float) -> str:
     """An angle between two in degrees, by the shorter way round."""
     try:
-        difference = (float(end) - float(start) + 180) % 360 - 180
-        return number_text((float(start) + difference * share) % 360)
+        first, last = float(plain(start)), float(plain(end))
     except ValueError:
         return start
+    return number_text((first + ((last - first + 180) % 360 - 180) * share) % 360)
 
 
 def _with_attributes(element: Element, attributes: dict[str, Element]) -> Element:
@@ -252,7 +287,10 @@ def _set_everywhere(element: Element, name: str, value: str) -> None:
 
 
 def _is_outside(element: Element) -> bool:
-    return element.get("outside") == "1"
+    """A skeleton does not say it itself: it is outside where all of its points are."""
+    own = element.get("outside")
+    said = [part.get("outside") for part in element.iterfind("*[@outside]")] if own is None else [own]
+    return bool(said) and all(outside == "1" for outside in said)
 
 
 def _described(numbers: range) -> str:

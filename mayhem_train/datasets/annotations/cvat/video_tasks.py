@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from xml.etree.ElementTree import Element
 
 from mayhem_ros.errors import MayhemError
+from mayhem_train.datasets.quoting import quoted
 from mayhem_train.recordings.frame import frame_name, parse_frame_name
 
 _STEP = re.compile(r"^\s*step\s*=\s*([1-9][0-9]{0,8})\s*$")
@@ -66,7 +67,8 @@ class VideoTask:
             parse_frame_name(name)
         except MayhemError as error:
             raise MayhemError(
-                f"{path} is of the video {stem!r}, which no recording can be called: name it with --video-recording."
+                f"{path} is of the video {quoted(stem)}, which no recording can be called: "
+                "name it with --video-recording."
             ) from error
         return name
 
@@ -102,7 +104,7 @@ def _task(element: Element, meta: Element, identity: str, offset: int, path: Pat
     frame_filter = (element.findtext("frame_filter") or "").strip()
     match = _STEP.match(frame_filter)
     if frame_filter and match is None:
-        raise MayhemError(f"{path} has the frame filter {frame_filter!r}, which is not step=N: export it again.")
+        raise MayhemError(f"{path} has the frame filter {quoted(frame_filter)}, which is not step=N: export it again.")
     step = int(match[1]) if match else 1
     if stop is None and count:
         stop = start + (count - 1) * step
@@ -134,7 +136,7 @@ def _whole_number(element: Element, name: str, path: Path) -> int | None:
     if not text:
         return None
     if not text.isascii() or not text.isdigit() or len(text) > 12:
-        raise MayhemError(f"{path} has the {name} {text!r}, which is no frame count or size: export it again.")
+        raise MayhemError(f"{path} has the {name} {quoted(text)}, which is no frame count or size: export it again.")
     return int(text)
 
 
