@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from isal import isal_zlib  # a chunk's checksum takes zlib as long as its decompression
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
 from mcap.records import Channel, ChunkIndex, Footer, Schema, Statistics
 from numpy.typing import NDArray
+from zlib_ng import zlib_ng  # a chunk's checksum takes zlib as long as its decompression
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.console import error_console
@@ -192,7 +192,7 @@ class McapStorage:
             return
         found = 0
         for at in range(start, end, _PIECE):
-            found = isal_zlib.crc32(self._file.read_exactly(at, min(_PIECE, end - at)), found)
+            found = zlib_ng.crc32(self._file.read_exactly(at, min(_PIECE, end - at)), found)
         if found != checksum:
             raise MayhemError(f"The {name} of {self.path} is damaged: its checksum is wrong.")
 
@@ -218,7 +218,7 @@ class McapStorage:
             return chunk, ""  # as far as the file goes: that is told of the file
         if not damage and len(chunk) != head.uncompressed_size:
             damage = f"it holds {len(chunk)} bytes instead of {head.uncompressed_size}"
-        if not damage and head.checksum and isal_zlib.crc32(chunk) != head.checksum:
+        if not damage and head.checksum and zlib_ng.crc32(chunk) != head.checksum:
             damage = "its checksum is wrong"
         if damage:
             damage = (
