@@ -1,24 +1,243 @@
-"""The balancer: equal weighting is the plain sum, and its gradient too."""
+"""The balancer: any weighting with any gradient method, on the shared parameters' true gradients."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import pytest
 import torch
+from torch import Tensor, nn
 
 from mayhem_ros.errors import UsageError
-from mayhem_train.balancing.balancer import Balancer
+from mayhem_train.balancing.balancer import BalancedLoss, Balancer, GradientRecord
+from mayhem_train.balancing.gradients.torchjd import adapt
+from mayhem_train.balancing.names import GRADIENT_METHODS, WEIGHTINGS
+from mayhem_train.balancing.shared_features import SharedFeatures
 
 
-def test_equal_weighting_sums_losses_and_gradients():
-    shared = torch.tensor([1.0, 2.0], requires_grad=True)
-    losses = {"detection": (shared**2).sum(), "segmentation": 3 * shared.sum(), "depth": shared[0] * shared[1]}
-    balanced = Balancer("equal")(losses)
-    assert balanced.total.item() == 5 + 9 + 2
-    assert {task: c.item() for task, c in balanced.coefficients.items()} == dict.fromkeys(losses, 1.0)
-    balanced.total.backward()
-    torch.testing.assert_close(shared.grad, torch.tensor([2 + 3 + 2.0, 4 + 3 + 1.0]))
+class Levels(NamedTuple):
+    """Two levels of which the second is computed from the first, as a backbone's are."""
+
+    low: Tensor
+    high: Tensor
 
 
-def test_an_unknown_weighting_names_the_known_ones():
-    with pytest.raises(UsageError, match="'fair': choose one of equal"):
+class SmallNetwork(nn.Module):
+    """A body of two convolutions; heads that look at one level, the other, or both."""
+
+    def __init__(self, tasks: int):
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.second = nn.Conv2d(6, 8, 3, stride=2)
+        self.unused = nn.Linear(2, 2)
+        self.heads = nn.ModuleList(nn.Conv2d(channels, 1, 1) for channels in (8, 6, 8)[:tasks])
+        self.to(memory_format=torch.channels_last)
+
+    @property
+    def shared(self) -> list[nn.Parameter]:
+        return [*self.first.parameters(), *self.second.parameters(), *self.unused.parameters()]
+
+    def features(self, images: Tensor) -> Levels:
+        low = self.first(images).relu()
+        return Levels(low, self.second(low).relu())
+
+    def loss(self, task: int, levels: Levels, truth: Tensor) -> Tensor:
+        level = levels.low if task == 1 else levels.high
+        extra = levels.low.mean() if task == 2 else 0.0
+        return (self.heads[task](level).mean((1, 2, 3)) + extra - truth[task]).square().mean()
+
+
+TASKS = ("detection", "segmentation", "depth")
+
+
+def batch(seed: int = 0) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(4, 3, 9, 9, generator=generator), torch.randn(3, 4, generator=generator)
+
+
+def small_network(tasks: int, seed: int = 0) -> SmallNetwork:
+    torch.manual_seed(seed)
+    return SmallNetwork(tasks)
+
+
+def balancer(tasks: int, weighting: str = "equal", gradient: str = "none") -> Balancer:
+    constants = {"detection": 0.5, "segmentation": 3.0} if weighting == "constant" else None
+    found = Balancer(weighting, gradient, constants)
+    found.bind(TASKS[:tasks])
+    return found
+
+
+def step(
+    network: SmallNetwork, balancer: Balancer, images: Tensor, truth: Tensor, scale: float = 1.0
+) -> tuple[BalancedLoss, GradientRecord]:
+    """Forward and balanced backward."""
+    features = SharedFeatures(network.features(images), balancer.tasks)
+    losses = {task: network.loss(k, features.of(task), truth) for k, task in enumerate(balancer.tasks)}
+    balanced = balancer(losses)
+    return balanced, balancer.backward(balanced, features, network.shared, torch.tensor(scale))
+
+
+def true_gradients(network: SmallNetwork, tasks: int, images: Tensor, truth: Tensor) -> Tensor:
+    """Each task's gradient of the shared parameters by a whole pass of its own, float [K, P] in plain order."""
+    rows = []
+    for task in range(tasks):
+        network.zero_grad()
+        network.loss(task, network.features(images), truth).backward()
+        rows.append(shared_gradient(network))
+    network.zero_grad()
+    return torch.stack(rows)
+
+
+def shared_gradient(network: SmallNetwork) -> Tensor:
+    return torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in network.shared])
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+@pytest.mark.parametrize(
+    "gradient", ["none", "pcgrad", "mgda", "imtl-g", "aligned-mtl", "upgrad", "dualproj", "cagrad"]
+)
+@pytest.mark.parametrize("tasks", [2, 3])
+def test_a_composed_pair_is_the_method_on_the_scaled_gradients(weighting: str, gradient: str, tasks: int) -> None:
+    network, images_and_truth = small_network(tasks), batch()
+    truth = true_gradients(network, tasks, *images_and_truth)
+    composed = balancer(tasks, weighting, gradient)
+    balanced, record = step(network, composed, *images_and_truth)
+    coefficients = torch.stack(list(balanced.coefficients.values()))
+    scaled = coefficients[:, None] * truth
+    losses = torch.stack(list(balanced.losses.values())).detach()
+    expected = balancer(tasks, "equal", gradient).method.combine(scaled, losses)
+    torch.testing.assert_close(shared_gradient(network), expected.vector, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(record.norms, scaled.norm(dim=1), rtol=1e-4, atol=1e-6)
+    for coefficient, head, task in zip(coefficients, network.heads, range(tasks), strict=False):
+        alone = small_network(tasks)
+        alone.loss(task, alone.features(images_and_truth[0]), images_and_truth[1]).backward()
+        torch.testing.assert_close(head.weight.grad, coefficient * alone.heads[task].weight.grad)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_without_a_gradient_method_it_is_the_weighted_sums_gradient(weighting: str) -> None:
+    network, (images, truth) = small_network(3), batch()
+    plain = small_network(3)
+    features = plain.features(images)
+    weighed = balancer(3, weighting)({task: plain.loss(k, features, truth) for k, task in enumerate(TASKS)})
+    weighed.total.backward()
+    step(network, balancer(3, weighting), images, truth)
+    torch.testing.assert_close(shared_gradient(network), shared_gradient(plain), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("gradient", GRADIENT_METHODS)
+@pytest.mark.parametrize("weighting", ["equal", "uncertainty", "auto-lambda"])
+def test_a_scaled_loss_gives_scaled_gradients_and_steps_add_up(weighting: str, gradient: str) -> None:
+    """As mixed precision and accumulation need it: twice with a half is once, were the batches the same."""
+    once, twice = small_network(2), small_network(2)
+    step(once, balancer(2, weighting, gradient), *batch(), scale=8.0)
+    for _ in range(2):
+        step(twice, balancer(2, weighting, gradient), *batch(), scale=4.0)
+    torch.testing.assert_close(shared_gradient(twice), shared_gradient(once), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(twice.heads[0].weight.grad, once.heads[0].weight.grad)
+
+
+def test_graddrop_on_features_lets_a_part_of_them_through() -> None:
+    network, plain = small_network(3), small_network(3)
+    _, record = step(network, balancer(3, "equal", "graddrop"), *batch())
+    step(plain, balancer(3), *batch())
+    assert ((record.weights > 0) & (record.weights < 1)).all()
+    assert not torch.allclose(shared_gradient(network), shared_gradient(plain))
+    torch.testing.assert_close(network.heads[0].weight.grad, plain.heads[0].weight.grad)
+
+
+def test_uncertainty_gets_its_own_gradient_whatever_the_method() -> None:
+    for gradient in ("none", "pcgrad", "graddrop"):
+        chosen = balancer(2, "uncertainty", gradient)
+        balanced, _ = step(small_network(2), chosen, *batch(), scale=2.0)
+        losses = torch.stack(list(balanced.losses.values())).detach()
+        torch.testing.assert_close(chosen.weighting.log_variances.grad, 2 * (0.5 - losses))
+
+
+def test_constants_scale_what_every_weighting_sees() -> None:
+    losses = {"detection": torch.tensor(2.0), "segmentation": torch.tensor(8.0)}
+    chosen = Balancer("geometric", constants={"segmentation": 0.5})
+    chosen.bind(tuple(losses))
+    found = chosen(losses).coefficients
+    torch.testing.assert_close(found["detection"], torch.tensor(8.0**0.5 / (2 * 2)))
+    torch.testing.assert_close(found["segmentation"], torch.tensor(0.5 * 8.0**0.5 / (2 * 4)))
+    constant = Balancer("constant", constants={"detection": 0.25})
+    constant.bind(tuple(losses))
+    assert constant(losses).total.item() == 0.25 * 2 + 8
+    with pytest.raises(UsageError, match="no task 'lanes' to weigh: this network's are detection, segmentation"):
+        Balancer("equal", constants={"lanes": 1.0}).bind(tuple(losses))
+    with pytest.raises(UsageError, match="no constants: name them"):
+        Balancer("constant")
+
+
+def test_degenerate_steps_are_counted() -> None:
+    network, (images, truth) = small_network(2), batch()
+    with torch.no_grad():
+        network.heads[0].weight.zero_()
+    chosen = balancer(2, "equal", "nash-mtl")
+    _, record = step(network, chosen, images, truth)
+    assert record.degenerate
+    assert chosen.fallbacks == 1
+    assert torch.isfinite(shared_gradient(network)).all()
+    step(small_network(2), chosen, images, truth)
+    assert chosen.fallbacks == 1
+
+
+def test_the_record_tells_norms_cosines_and_conflict() -> None:
+    network, images_and_truth = small_network(3), batch()
+    truth = true_gradients(network, 3, *images_and_truth)
+    _, record = step(network, balancer(3, "equal", "pcgrad"), *images_and_truth)
+    cosines = nn.functional.cosine_similarity(truth[:, None], truth[None], dim=2)
+    torch.testing.assert_close(record.cosines, cosines, rtol=1e-4, atol=1e-5)
+    pairs = torch.stack([cosines[0, 1], cosines[0, 2], cosines[1, 2]])
+    assert record.conflict == (pairs < 0).float().mean()
+
+
+def test_one_task_needs_no_gradient_method() -> None:
+    assert not balancer(1, "equal", "pcgrad").balances_gradients
+    assert balancer(2, "equal", "pcgrad").balances_gradients
+    assert balancer(2, "auto-lambda").balances_gradients
+    assert not balancer(2, "dwa").balances_gradients
+
+
+def test_a_name_says_both_and_a_class_comes_in_by_itself() -> None:
+    assert Balancer("dynamic", "cagrad").name == "dwa x cagrad"
+    assert Balancer("autol").name == "auto-lambda"
+    assert Balancer("equal", GRADIENT_METHODS["pcgrad"]()).name == "equal x PCGrad"
+    assert isinstance(adapt(GRADIENT_METHODS["mgda"]()), type(Balancer("equal", "mgda").method))
+    with pytest.raises(UsageError, match="'fair': did you mean"):
         Balancer("fair")
+
+
+@pytest.mark.parametrize("gradient", GRADIENT_METHODS)
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_every_pair_learns_and_resumes_to_the_bit(weighting: str, gradient: str) -> None:
+    network, chosen = small_network(2), balancer(2, weighting, gradient)
+    optimiser = torch.optim.SGD([*network.parameters(), *chosen.parameters()], lr=1e-3)
+
+    def learn(network: SmallNetwork, chosen: Balancer, optimiser: torch.optim.Optimizer, seed: int) -> None:
+        optimiser.zero_grad()
+        images, truth = batch(seed)
+        step(network, chosen, images, truth)
+        optimiser.step()
+        if chosen.weighting.needs_losses_after_step:
+            with torch.no_grad():
+                features = network.features(images)
+                chosen.observe_losses_after_step({t: network.loss(k, features, truth) for k, t in enumerate(TASKS[:2])})
+        if seed % 2:
+            chosen.end_epoch()
+
+    before = network.first.weight.clone()
+    for seed in range(4):
+        learn(network, chosen, optimiser, seed)
+    assert not torch.equal(network.first.weight, before)
+    assert all(torch.isfinite(p).all() for p in network.parameters())
+    resumed_network, resumed = small_network(2, seed=5), balancer(2, weighting, gradient)
+    resumed_network.load_state_dict(network.state_dict())
+    resumed.load_state_dict(chosen.state_dict())
+    resumed_optimiser = torch.optim.SGD([*resumed_network.parameters(), *resumed.parameters()], lr=1e-3)
+    for seed in range(4, 7):
+        learn(network, chosen, optimiser, seed)
+        learn(resumed_network, resumed, resumed_optimiser, seed)
+    for ours, theirs in zip(network.parameters(), resumed_network.parameters(), strict=True):
+        assert torch.equal(ours, theirs)

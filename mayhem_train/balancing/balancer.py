@@ -1,44 +1,181 @@
-"""The balancer: what turns the tasks' losses into the one quantity that is minimised."""
+"""The balancer: a loss weighting and a gradient method, any with any, between the tasks' losses and the update."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from mayhem_ros.errors import UsageError
-from mayhem_train.balancing.weighting import WEIGHTINGS
+from mayhem_train.balancing.gradients.graddrop import FeatureGradDrop
+from mayhem_train.balancing.gradients.method import GradientMethod, cosine_matrix
+from mayhem_train.balancing.gradients.plain_sum import PlainSum
+from mayhem_train.balancing.gradients.torchjd import adapt
+from mayhem_train.balancing.names import CONSTANT, GRADIENT_METHODS, WEIGHTINGS, build, canonical
+from mayhem_train.balancing.processes import mean_over_processes
+from mayhem_train.balancing.shared_features import SharedFeatures, add_gradient
+from mayhem_train.balancing.weightings.weighting import LossWeighting
 
 
 @dataclass(frozen=True)
 class BalancedLoss:
-    """The total to minimise (scalar) and each task's coefficient in it."""
+    """One batch's losses with what the loss weighting made of them.
+
+    Attributes:
+        total: what is minimised, scalar: sum_k c_k L_k and the weighting's own loss.
+        losses: L_k by task, scalars.
+        coefficients: c_k by task, scalars without gradient, the balancer's constants in them.
+        own: the weighting's own loss, None where it has none.
+    """
 
     total: Tensor
+    losses: dict[str, Tensor]
     coefficients: dict[str, Tensor]
+    own: Tensor | None
+
+
+@dataclass(frozen=True)
+class GradientRecord:
+    """What a gradient method saw and did in one step; K tasks.
+
+    Attributes:
+        norms: float [K], of the gradients, their coefficients applied; of the features for methods on features.
+        cosines: float [K, K].
+        weights: float [K].
+        degenerate: bool scalar: the gradients were summed since they left nothing to decide.
+    """
+
+    norms: Tensor
+    cosines: Tensor
+    weights: Tensor
+    degenerate: Tensor
+
+    @property
+    def conflict(self) -> Tensor:
+        """The share of pairs of tasks whose gradients point away from each other, scalar."""
+        rows, columns = torch.triu_indices(len(self.norms), len(self.norms), 1)
+        return (self.cosines[rows, columns] < 0).float().mean()
 
 
 class Balancer(nn.Module):
-    """Weights the tasks' losses.
+    """Weighs the tasks' losses, then brings their gradients of the shared body together.
 
     Args:
-        weighting: the loss weighting's name.
+        weighting: a loss weighting by name (equal, constant, uncertainty, dwa, bmtl, relative, geometric, auto-lambda,
+            rlw, famo, stch) or by class path, with arguments of its own.
+        gradient: a gradient method by name (none, pcgrad, cagrad, graddrop, graddrop-shared, mgda, nash-mtl, imtl-g,
+            aligned-mtl, upgrad, dualproj, fairgrad, db-mtl) or by class path, one of torchjd.aggregation included.
+        constants: a factor of each task's loss by the task's name, 1 where none is named; the weighting builds on it.
 
     Raises:
-        UsageError: there is no weighting of this name.
+        UsageError: there is no such method, or `constant` is asked for without constants.
     """
 
-    def __init__(self, weighting: str = "equal"):
+    fallbacks: Tensor
+    constants: Tensor
+
+    def __init__(
+        self,
+        weighting: LossWeighting | str = "equal",
+        gradient: nn.Module | str = "none",
+        constants: dict[str, float] | None = None,
+    ):
         super().__init__()
-        if weighting not in WEIGHTINGS:
-            raise UsageError(f"There is no loss weighting {weighting!r}: choose one of {', '.join(WEIGHTINGS)}.")
-        self.name = weighting
-        self.weighting = WEIGHTINGS[weighting]()
+        if weighting == CONSTANT and not constants:
+            raise UsageError(
+                "Constant weighting has no constants: name them, as in --balancer.constants '{detection: 1, "
+                "segmentation: 2}'."
+            )
+        weighting_name = canonical(weighting) if isinstance(weighting, str) else type(weighting).__name__
+        gradient_name = canonical(gradient) if isinstance(gradient, str) else type(gradient).__name__
+        self.name = weighting_name if gradient_name == "none" else f"{weighting_name} x {gradient_name}"
+        self.weighting: LossWeighting = (
+            build("loss weighting", WEIGHTINGS, weighting) if isinstance(weighting, str) else weighting
+        )
+        self.method: GradientMethod = (
+            build("gradient method", GRADIENT_METHODS, gradient) if isinstance(gradient, str) else adapt(gradient)
+        )
+        self.constants_by_name = dict(constants or {})
+        self.tasks: tuple[str, ...] = ()
+        self.register_buffer("fallbacks", torch.zeros((), dtype=torch.int64))
+
+    def bind(self, tasks: Sequence[str]) -> None:
+        """Tells the tasks' names, before training or loading.
+
+        Raises:
+            UsageError: a constant is for another task.
+        """
+        unknown = sorted(set(self.constants_by_name) - set(tasks))
+        if unknown:
+            raise UsageError(f"There is no task {unknown[0]!r} to weigh: this network's are {', '.join(tasks)}.")
+        self.tasks = tuple(tasks)
+        factors = torch.tensor([self.constants_by_name.get(task, 1.0) for task in tasks])
+        self.register_buffer("constants", factors, persistent=False)
+        self.weighting.bind(self.tasks)
+
+    @property
+    def balances_gradients(self) -> bool:
+        """Whether a step needs each task's gradient of the shared body."""
+        asks = not isinstance(self.method, PlainSum) or self.weighting.needs_gradients
+        return asks and len(self.tasks) > 1
 
     def forward(self, losses: Mapping[str, Tensor]) -> BalancedLoss:
-        """Balances the losses (scalars) of named tasks."""
-        stacked = torch.stack(list(losses.values()))
-        coefficients = self.weighting(stacked.detach())
-        return BalancedLoss((coefficients * stacked).sum(), dict(zip(losses, coefficients, strict=True)))
+        """Weighs one training batch's losses (scalars), which every process must do once a batch."""
+        stacked = torch.stack([losses[task] for task in self.tasks])
+        seen = self.constants * mean_over_processes(stacked.detach())
+        coefficients = self.weighting(seen)
+        own = self.weighting.own_loss(seen)
+        factors = (self.constants * coefficients).detach()
+        total = (factors * stacked).sum() if own is None else (factors * stacked).sum() + own
+        return BalancedLoss(
+            total, {task: losses[task] for task in self.tasks}, dict(zip(self.tasks, factors, strict=True)), own
+        )
+
+    def backward(
+        self, balanced: BalancedLoss, features: SharedFeatures, parameters: Sequence[nn.Parameter], scale: Tensor
+    ) -> GradientRecord:
+        """Adds the balanced gradients to the parameters' `grad`, in place of `balanced.total.backward()`.
+
+        Args:
+            balanced: of this batch.
+            features: what each task's loss was computed from.
+            parameters: the shared ones, which `features` came from.
+            scale: what the total was multiplied with, scalar: loss scaling, 1 / accumulated batches.
+        """
+        if balanced.own is not None:
+            (scale * balanced.own).backward()
+        for task in self.tasks:
+            (scale * balanced.coefficients[task] * balanced.losses[task]).backward()
+        if isinstance(self.method, FeatureGradDrop):
+            if self.weighting.needs_gradients:
+                self._observe(balanced, mean_over_processes(features.gradients(parameters, keep_graph=True) / scale))
+            gram, weights = features.backward_masked(self.method)
+            return self._record(gram, weights, ~torch.isfinite(gram).all())
+        gradients = mean_over_processes(features.gradients(parameters) / scale)
+        if self.weighting.needs_gradients:
+            self._observe(balanced, gradients)
+        losses = mean_over_processes(torch.stack([balanced.losses[task].detach() for task in self.tasks]))
+        direction = self.method.combine(gradients, losses)
+        add_gradient(direction.vector * scale, parameters)
+        return self._record(gradients @ gradients.T, direction.weights, direction.degenerate)
+
+    def observe_losses_after_step(self, losses: Mapping[str, Tensor]) -> None:
+        """Gives a weighting that needs them the last batch's losses (scalars) after the optimiser's step."""
+        stacked = torch.stack([losses[task].detach() for task in self.tasks])
+        self.weighting.observe_losses_after_step(self.constants * mean_over_processes(stacked))
+
+    def end_epoch(self) -> None:
+        """To be called after the last training batch of each epoch."""
+        self.weighting.end_epoch()
+
+    def _observe(self, balanced: BalancedLoss, gradients: Tensor) -> None:
+        """Gives the weighting the gradients with its own coefficients taken out."""
+        factors = torch.stack([balanced.coefficients[task] for task in self.tasks])
+        inverse = torch.where(factors > 0, self.constants / factors, torch.zeros_like(factors))
+        self.weighting.observe_gradients(inverse[:, None] * gradients)
+
+    def _record(self, gram: Tensor, weights: Tensor, degenerate: Tensor) -> GradientRecord:
+        self.fallbacks += degenerate
+        return GradientRecord(gram.diagonal().sqrt(), cosine_matrix(gram), weights, degenerate)

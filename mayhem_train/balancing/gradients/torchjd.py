@@ -1,0 +1,61 @@
+"""Any weighting or aggregator of torchjd, by its class path."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mayhem_ros.errors import UsageError
+from mayhem_train.balancing.gradients.method import Direction, GradientMethod, GramMethod, is_degenerate
+
+
+class TorchjdWeighting(GramMethod):
+    """A torchjd weighting of Gram matrices, such as torchjd.aggregation.UPGradWeighting.
+
+    Args:
+        weighting: [K, K] to [K].
+    """
+
+    def __init__(self, weighting: nn.Module):
+        super().__init__()
+        self.weighting = weighting
+
+    def weights(self, gram: Tensor) -> Tensor:
+        """As torchjd says."""
+        return torch.as_tensor(self.weighting(gram)).to(gram)
+
+
+class TorchjdAggregator(GradientMethod):
+    """A torchjd aggregator of gradients, such as torchjd.aggregation.NashMTL.
+
+    Args:
+        aggregator: [K, P] to [P].
+    """
+
+    def __init__(self, aggregator: nn.Module):
+        super().__init__()
+        self.aggregator = aggregator
+
+    def combine(self, gradients: Tensor, losses: Tensor) -> Direction:
+        """As torchjd says; the plain sum where the gradients are degenerate."""
+        degenerate = is_degenerate(gradients @ gradients.T)
+        vector = gradients.sum(0) if degenerate else self.aggregator(gradients)
+        return Direction(vector, torch.full_like(losses, torch.nan), degenerate)
+
+
+def adapt(module: nn.Module) -> GradientMethod:
+    """A gradient method around a module of torchjd.
+
+    Raises:
+        UsageError: it is neither a weighting nor an aggregator of torchjd.
+    """
+    if isinstance(module, GradientMethod):
+        return module
+    bases = {base.__name__ for base in type(module).__mro__ if base.__module__.startswith("torchjd.")}
+    if "Weighting" in bases:
+        return TorchjdWeighting(module)
+    if "Aggregator" in bases:
+        return TorchjdAggregator(module)
+    raise UsageError(
+        f"{type(module).__name__} balances no gradients: name a gradient method or a class of torchjd.aggregation."
+    )

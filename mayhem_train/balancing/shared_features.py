@@ -1,0 +1,103 @@
+"""The shared features between the body's graph and each task's own, so that the body's gradient is had task by task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Generic, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from mayhem_train.balancing.gradients.graddrop import FeatureGradDrop
+
+FeatureTuple = TypeVar("FeatureTuple", bound=NamedTuple)
+
+
+class SharedFeatures(Generic[FeatureTuple]):
+    """Every task's head stands on its own copy of the features, cut off from the body.
+
+    A task's backward pass then ends at its copy, and what arrived there goes on through the body, once for each task.
+    Each copy holds all levels at once, also where one level was computed from another.
+
+    Args:
+        features: the body's, a named tuple of float tensors [N, ...] with their graph.
+        tasks: names.
+    """
+
+    def __init__(self, features: FeatureTuple, tasks: Sequence[str]):
+        self._features = features
+        kind = type(features)
+        self._copies = {task: kind(*(level.detach().requires_grad_() for level in features)) for task in tasks}
+
+    def of(self, task: str) -> FeatureTuple:
+        """The task's copy, for its head."""
+        return self._copies[task]
+
+    def gradients(self, parameters: Sequence[nn.Parameter], *, keep_graph: bool = False) -> Tensor:
+        """Each task's gradient of the shared parameters, float [K, P], after the tasks' own backward passes.
+
+        Rows hold the parameters one after the other in their memory's order; `add_gradient` takes such a vector apart.
+        """
+        tasks = list(self._copies)
+        rows = parameters[0].new_zeros(len(tasks), sum(parameter.numel() for parameter in parameters))
+        for row, task in zip(rows, tasks, strict=True):
+            reached = [(level, copy.grad) for level, copy in self._pairs(task) if copy.grad is not None]
+            if not reached:
+                continue
+            found = torch.autograd.grad(
+                [level for level, _ in reached],
+                parameters,
+                [gradient for _, gradient in reached],
+                retain_graph=keep_graph or task != tasks[-1],
+                allow_unused=True,
+            )
+            for place, gradient in zip(_pieces(row, parameters), found, strict=True):
+                if gradient is not None:
+                    place.copy_(gradient)
+        return rows
+
+    def backward_masked(self, method: FeatureGradDrop) -> tuple[Tensor, Tensor]:
+        """One pass through the body with the features' gradients that the method lets through.
+
+        Returns:
+            The Gram matrix [K, K] of the tasks' gradients of the features, and the share [K] of each that passed.
+        """
+        tasks = list(self._copies)
+        reached, passing = [], []
+        gram = self._features[0].new_zeros(len(tasks), len(tasks), dtype=torch.float32)
+        passed = gram.new_zeros(len(tasks))
+        size = gram.new_zeros(len(tasks))
+        for place, level in enumerate(self._features):
+            own = [self._copies[task][place].grad for task in tasks]
+            if all(gradient is None for gradient in own):
+                continue
+            gradients = torch.stack([torch.zeros_like(level) if gradient is None else gradient for gradient in own])
+            kept = method.mask(gradients, level.detach())
+            flat = gradients.flatten(1).float()
+            gram += flat @ flat.T
+            size += flat.abs().sum(1)
+            passed += kept.flatten(1).float().abs().sum(1)
+            reached.append(level)
+            passing.append(kept.sum(0))
+        torch.autograd.backward(reached, passing)
+        return gram, passed / size
+
+    def _pairs(self, task: str) -> Iterator[tuple[Tensor, Tensor]]:
+        return zip(self._features, self._copies[task], strict=True)
+
+
+def add_gradient(vector: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+    """Adds a vector float [P], in the order of `SharedFeatures.gradients`, to the parameters' `grad`."""
+    for place, parameter in zip(_pieces(vector, parameters), parameters, strict=True):
+        if parameter.grad is None:
+            parameter.grad = place
+        else:
+            parameter.grad.add_(place)
+
+
+def _pieces(vector: Tensor, parameters: Sequence[nn.Parameter]) -> Iterator[Tensor]:
+    """Views of the vector with each parameter's shape and strides; parameters are dense, so none overlap."""
+    offset = vector.storage_offset()
+    for parameter in parameters:
+        yield vector.as_strided(parameter.shape, parameter.stride(), offset)
+        offset += parameter.numel()

@@ -1,0 +1,1 @@
+"""Loss weightings: from the tasks' losses to their coefficients."""

@@ -1,0 +1,51 @@
+"""FAMO: every task's loss falls at about the same relative rate, at no gradient's cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from mayhem_train.balancing.weightings.adam_vector import AdamVector
+from mayhem_train.balancing.weightings.weighting import LossWeighting
+
+_LEAST_LOSS = 1e-8
+
+
+class FastAdaptiveWeighting(LossWeighting):
+    """c_k = z_k / (L_k sum_j z_j / L_j) with z = softmax(xi); xi descends on the tasks' log-improvements of each step.
+
+    Liu et al. 2023, "FAMO: Fast Adaptive Multitask Optimization", algorithm 1: after the optimiser's step the batch's
+    losses L' are taken anew (a forward pass without gradients), and xi follows Adam along
+    J_softmax(xi)^T (log L - log L').
+
+    Args:
+        learning_rate: of xi.
+        weight_decay: of xi (gamma in the paper), which draws towards equal.
+    """
+
+    needs_losses_after_step = True
+    losses: Tensor
+
+    def __init__(self, learning_rate: float = 0.025, weight_decay: float = 1e-3):
+        super().__init__()
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+
+    def bind(self, tasks: Sequence[str]) -> None:
+        """xi starts at 0."""
+        self.logits = AdamVector(torch.zeros(len(tasks)), self.learning_rate, self.weight_decay)
+        self.register_buffer("losses", torch.full((len(tasks),), torch.nan), persistent=False)
+
+    def forward(self, losses: Tensor) -> Tensor:
+        """The coefficients, normalised as the paper does to leave the update's size alone."""
+        self.losses = losses.clamp(min=_LEAST_LOSS)
+        shares = torch.softmax(self.logits.value, 0) / self.losses
+        return shares / shares.sum()
+
+    def observe_losses_after_step(self, losses: Tensor) -> None:
+        """Moves xi."""
+        improvement = self.losses.log() - losses.clamp(min=_LEAST_LOSS).log()
+        shares = torch.softmax(self.logits.value, 0)
+        self.logits.step(shares * (improvement - (shares * improvement).sum()))

@@ -1,0 +1,45 @@
+"""What every loss weighting offers to the balancer."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class LossWeighting(nn.Module, ABC):
+    """A map from the losses L_1 .. L_K of named tasks to their coefficients c_1 .. c_K.
+
+    State is kept in buffers and parameters, so that checkpoints hold it.
+
+    Attributes:
+        needs_gradients: each step, `observe_gradients` must be given the tasks' gradients of the shared body.
+        needs_losses_after_step: each step, `observe_losses_after_step` must be given the same batch's losses anew.
+    """
+
+    needs_gradients = False
+    needs_losses_after_step = False
+
+    @abstractmethod
+    def forward(self, losses: Tensor) -> Tensor:
+        """The coefficients float [K] of losses float [K], which carry no gradient; one call for each training batch.
+
+        Coefficients carry a gradient only to the weighting's own parameters.
+        """
+
+    def bind(self, tasks: Sequence[str]) -> None:
+        """Called once with the tasks' names, in the order of all losses to come, before training or loading."""
+
+    def own_loss(self, losses: Tensor) -> Tensor | None:
+        """What the weighting's own parameters minimise besides, a scalar; None where it learns none by gradients."""
+        return None
+
+    def end_epoch(self) -> None:
+        """Called after the last batch of each epoch."""
+
+    def observe_gradients(self, gradients: Tensor) -> None:
+        """Takes the gradients float [K, P] of the losses (no coefficient applied) that `forward` saw last."""
+
+    def observe_losses_after_step(self, losses: Tensor) -> None:
+        """Takes the losses float [K] of the batch that `forward` saw last, after the optimiser's step."""
