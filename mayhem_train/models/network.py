@@ -57,8 +57,20 @@ class MultiTaskNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> dict[str, Any]:
         """Raw predictions by task from RGB images [N, 3, H, W] with values 0 to 255, at the specification's size."""
-        features = self.body((images / 255 - self.mean) / self.std)
+        return self.predictions(self.features(images))
+
+    def features(self, images: Tensor) -> Features:
+        """What the heads share, from RGB images [N, 3, H, W] with values 0 to 255, at the specification's size."""
+        return self.body((images / 255 - self.mean) / self.std)
+
+    def predictions(self, features: Features) -> dict[str, Any]:
+        """Raw predictions by task."""
         return {task: head(features) for task, head in self.heads.items()}
+
+    @property
+    def shared_parameters(self) -> list[nn.Parameter]:
+        """What every task's loss reaches, and is trained: the body's, but for frozen ones."""
+        return [parameter for parameter in self.body.parameters() if parameter.requires_grad]
 
     def losses(self, predictions: dict[str, Any], targets: Targets) -> dict[str, dict[str, Tensor]]:
         """Each task's loss terms."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -16,12 +17,14 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from mayhem_ros.errors import MayhemError
-from mayhem_train.balancing.balancer import Balancer
+from mayhem_train.balancing.balancer import BalancedLoss, Balancer
+from mayhem_train.balancing.shared_features import SharedFeatures
 from mayhem_train.datasets.samples import Batch
 from mayhem_train.evaluation.detection_metrics import DetectionScorer
 from mayhem_train.evaluation.score_thresholds import ScoreThresholdChooser
 from mayhem_train.evaluation.segmentation_metrics import SegmentationScorer
 from mayhem_train.models.bodies import Weights
+from mayhem_train.models.features import Features
 from mayhem_train.models.lraspp import most_likely, resize_logits
 from mayhem_train.models.network import build_network
 from mayhem_train.models.specification import NetworkSpecification
@@ -40,7 +43,7 @@ class PerceptionModule(pl.LightningModule):
         detection_classes: names of the boxes' classes; the command takes them from the data.
         segmentation_classes: names of the surfaces' classes, background left out; likewise.
         dataset_sha256: of the dataset index; likewise.
-        balancer: how the tasks' losses are weighted.
+        balancer: how the tasks' losses are weighted, and their gradients brought together.
         name: of the network.
         body: of the network: mobilenet_v3_large or mobilenet_v2.
         weights: what the body starts from: imagenet or none.
@@ -73,6 +76,7 @@ class PerceptionModule(pl.LightningModule):
         # Convolutions of a CPU and of tensor cores run about twice as fast over channels that lie together.
         self.network = build_network(specification, weights).to(memory_format=torch.channels_last)
         self.balancer = balancer
+        self.balancer.bind(self.network.tasks)
         self.dataset_sha256 = dataset_sha256
         self.learning_rate = learning_rate
         self.body_learning_rate_factor = body_learning_rate_factor
@@ -80,10 +84,11 @@ class PerceptionModule(pl.LightningModule):
         self.warmup_steps = warmup_steps
         self.score_thresholds: dict[str, float] = {}
         self.metrics: dict[str, float] = {}
+        self._to_be_balanced: tuple[BalancedLoss, SharedFeatures[Features]] | None = None
 
     def forward(self, images: Tensor) -> dict[str, Any]:
         """Raw predictions by task from RGB images uint8 [N, 3, H, W] of the network's size."""
-        return self.network(images.float().contiguous(memory_format=torch.channels_last))
+        return self.network(_as_channels_last(images))
 
     @cached_property
     def learns_from_one_image(self) -> bool:
@@ -101,8 +106,8 @@ class PerceptionModule(pl.LightningModule):
         """The balanced loss of one batch; None where frames that cannot be read leave too little of it."""
         if not len(batch) or (batch.unreadable and len(batch) == 1 and not self.learns_from_one_image):
             return None
-        terms = self._loss_terms(batch)
-        losses = {task: torch.stack(list(of_task.values())).sum() for task, of_task in terms.items()}
+        terms, shared = self._loss_terms(batch)
+        losses = _task_losses(terms)
         for task, loss in losses.items():
             if not torch.isfinite(loss):
                 raise MayhemError(
@@ -110,11 +115,57 @@ class PerceptionModule(pl.LightningModule):
                     f"{', '.join(batch.names)}): lower --model.learning_rate or look at those frames' labels."
                 )
         balanced = self.balancer(losses)
+        self._to_be_balanced = None if shared is None else (balanced, shared)
         self._log_losses("train", terms, len(batch.names))
         self.log("train/loss", balanced.total.detach(), prog_bar=True, batch_size=len(batch.names))
         for task, coefficient in balanced.coefficients.items():
             self.log(f"train/coefficient/{task}", coefficient, batch_size=len(batch.names))
         return balanced.total
+
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """The gradients of the loss; those of the shared body as the gradient method has them, where there is one.
+
+        The loss comes with the factors that Lightning gave it, for mixed precision and for accumulated batches.
+        """
+        if self._to_be_balanced is None:
+            super().backward(loss, *args, **kwargs)
+            return
+        balanced, shared = self._to_be_balanced
+        self._to_be_balanced = None
+        (scale,) = torch.autograd.grad(loss, balanced.total)
+        record = self.balancer.backward(balanced, shared, self.network.shared_parameters, scale)
+        values = {"train/cosine": record.cosines[0, 1]} if len(self.network.tasks) == 2 else {}
+        values |= {"train/conflict": record.conflict, "train/fallbacks": self.balancer.fallbacks.float()}
+        for task, norm, weight in zip(self.network.tasks, record.norms, record.weights, strict=True):
+            values |= {f"train/gradient_norm/{task}": norm, f"train/weight/{task}": weight}
+        self.log_dict(values)
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Any,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clips the network's gradients; what the balancer learns has a scale of its own."""
+        if not gradient_clip_val:
+            return
+        parameters = [parameter for parameter in self.network.parameters() if parameter.grad is not None]
+        if gradient_clip_algorithm == "value":
+            nn.utils.clip_grad_value_(parameters, gradient_clip_val)
+        else:
+            nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Looks at the batch's losses once more for a weighting that learns from what a step has changed."""
+        if not self.balancer.weighting.needs_losses_after_step or not len(batch) or not outputs:
+            return
+        with torch.no_grad(), _unchanged_statistics(self.network), self.trainer.precision_plugin.forward_context():
+            terms, _ = self._loss_terms(batch)
+        self.balancer.observe_losses_after_step(_task_losses(terms))
+
+    def on_train_epoch_end(self) -> None:
+        """The next epoch's coefficients may follow from this one's losses."""
+        self.balancer.end_epoch()
 
     def on_validation_epoch_start(self) -> None:
         """New scorers, so that nothing is carried over from an earlier epoch."""
@@ -181,8 +232,14 @@ class PerceptionModule(pl.LightningModule):
         self.score_thresholds = dict(trained.score_thresholds)
         self.metrics = dict(trained.metrics)
 
-    def _loss_terms(self, batch: Batch) -> dict[str, dict[str, Tensor]]:
-        return self.network.losses(_as_float32(self(batch.images)), batch)
+    def _loss_terms(self, batch: Batch) -> tuple[dict[str, dict[str, Tensor]], SharedFeatures[Features] | None]:
+        """Each task's loss terms; with a gradient method each stands on its own copy of the features."""
+        features = self.network.features(_as_channels_last(batch.images))
+        if not self.balancer.balances_gradients:
+            return self.network.losses(_as_float32(self.network.predictions(features)), batch), None
+        shared = SharedFeatures(features, self.network.tasks)
+        predictions = {task: head(shared.of(task)) for task, head in self.network.heads.items()}
+        return self.network.losses(_as_float32(predictions), batch), shared
 
     def _log_losses(self, stage: str, terms: dict[str, dict[str, Tensor]], batch_size: int) -> None:
         values = {
@@ -233,6 +290,29 @@ def warmup_cosine(step: int, warmup_steps: int, steps: int) -> float:
         return (step + 1) / warmup_steps
     progress = (step - warmup_steps) / max(1, steps - warmup_steps)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+
+def _task_losses(terms: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Each task's loss: the sum of its terms."""
+    return {task: torch.stack(list(of_task.values())).sum() for task, of_task in terms.items()}
+
+
+@contextmanager
+def _unchanged_statistics(network: nn.Module) -> Iterator[None]:
+    """Batch normalisation works as in training and learns nothing from it."""
+    norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+
+
+def _as_channels_last(images: Tensor) -> Tensor:
+    return images.float().contiguous(memory_format=torch.channels_last)
 
 
 def _as_float32(predictions: Any) -> Any:

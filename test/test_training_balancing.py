@@ -1,0 +1,179 @@
+"""Balanced training under Lightning: clipping, accumulation, mixed precision and resuming stay what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from mayhem_train.balancing.balancer import Balancer
+from mayhem_train.balancing.gradients.mgda import MGDA
+from mayhem_train.balancing.names import CONSTANT, GRADIENT_METHODS, WEIGHTINGS
+from mayhem_train.datasets.samples import Batch, Sample, collate
+from mayhem_train.training.perception_module import PerceptionModule
+
+SIZE = (64, 96)
+
+
+class Scenes(Dataset[Sample]):
+    """Coloured boxes on a grey floor, drawn from the place's number."""
+
+    def __init__(self, count: int):
+        self.count = count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, place: int) -> Sample:
+        generator = torch.Generator().manual_seed(place)
+        image = torch.randint(0, 60, (3, *SIZE), generator=generator, dtype=torch.uint8)
+        image[:, 32:] += 90
+        left = int(torch.randint(0, 50, (), generator=generator))
+        image[place % 3, 20:50, left : left + 30] = 220
+        mask = torch.zeros(SIZE, dtype=torch.uint8)
+        mask[32:] = 1
+        boxes, labels = torch.tensor([[left, 20.0, left + 30, 50]]), torch.tensor([1])
+        return Sample(image, boxes, labels, torch.tensor([False]), mask, f"scene-{place:06d}.png", place, SIZE)
+
+
+def scenes(count: int = 4, batch_size: int = 2) -> DataLoader[Batch]:
+    return DataLoader(Scenes(count), batch_size, collate_fn=collate)
+
+
+def module(weighting: str = "equal", gradient: str = "none", seed: int = 0, **options: object) -> PerceptionModule:
+    pl.seed_everything(seed, verbose=False)
+    constants = {"segmentation": 2.0} if weighting == CONSTANT else None
+    balancer = Balancer(weighting, gradient, constants)
+    options = {"body": "mobilenet_v2", "weights": "none", "warmup_steps": 0, **options}
+    return PerceptionModule(SIZE, ("box",), ("floor",), "0" * 64, balancer, **options)
+
+
+def fit(module: PerceptionModule, loader: DataLoader[Batch], folder: Path, **options: object) -> pl.Trainer:
+    options = {"max_epochs": 1, "precision": "32-true", "logger": False, "enable_checkpointing": False, **options}
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=1,
+        default_root_dir=folder,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        **options,
+    )
+    trainer.fit(module, loader)
+    return trainer
+
+
+def weights(module: PerceptionModule) -> list[Tensor]:
+    return [parameter.detach().clone() for parameter in module.parameters()]
+
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about workers and logging
+
+
+@pytest.mark.parametrize("gradient", GRADIENT_METHODS)
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_every_pair_trains_for_two_steps(weighting: str, gradient: str, tmp_path: Path) -> None:
+    trained = module(weighting, gradient)
+    before = weights(trained)
+    trainer = fit(trained, scenes(), tmp_path)
+    assert trainer.global_step == 2
+    assert all(torch.isfinite(weight).all() for weight in weights(trained))
+    moved = [not torch.equal(old, new) for old, new in zip(before, weights(trained), strict=True)]
+    assert sum(moved) > 0.9 * len(moved)
+    logged = {name for name in trainer.logged_metrics if name.startswith("train/")}
+    assert {"train/loss", "train/coefficient/detection", "train/loss/segmentation/cross_entropy"} <= logged
+    balanced = {"train/cosine", "train/conflict", "train/fallbacks", "train/weight/detection"}
+    balanced |= {"train/gradient_norm/segmentation"}
+    assert (balanced <= logged) is trained.balancer.balances_gradients
+    assert not trained.balancer.fallbacks
+
+
+def gradients(trained: PerceptionModule, divisor: float = 1.0) -> list[Tensor]:
+    """What one training step leaves in the network's parameters."""
+    trained.log = trained.log_dict = lambda *_, **__: None  # type: ignore[method-assign, assignment]
+    trained.trainer = pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    loss = trained.training_step(next(iter(scenes())), 0)
+    assert loss is not None
+    trained.backward(loss / divisor)
+    return [parameter.grad for parameter in trained.network.parameters() if parameter.grad is not None]
+
+
+def test_the_tasks_own_passes_add_up_to_the_gradient_of_the_sum() -> None:
+    """The way through copies of the features, with weights of one, changes nothing."""
+
+    class Plain(MGDA):
+        def weights(self, gram: Tensor) -> Tensor:
+            return torch.ones_like(gram.diagonal())
+
+    whole, by_task = module(), module()
+    by_task.balancer.method = Plain()
+    assert by_task.balancer.balances_gradients and not whole.balancer.balances_gradients
+    ours, theirs = (torch.cat([g.flatten() for g in gradients(trained)]) for trained in (by_task, whole))
+    assert (ours - theirs).norm() <= 1e-4 * theirs.norm()
+
+
+def test_accumulated_batches_are_averaged() -> None:
+    """Lightning divides the loss by their number."""
+    halves, wholes = gradients(module("equal", "pcgrad"), 2.0), gradients(module("equal", "pcgrad"))
+    for half, whole in zip(halves, wholes, strict=True):
+        torch.testing.assert_close(half, whole / 2)
+
+
+def test_clipping_leaves_the_balancers_own_parameters_alone(tmp_path: Path) -> None:
+    trained = module("uncertainty", "pcgrad")
+    trained.balancer.weighting.log_variances.grad = torch.tensor([3.0, 4.0])
+    for parameter in trained.network.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    trained.configure_gradient_clipping(None, 0.5, "norm")
+    assert trained.balancer.weighting.log_variances.grad.tolist() == [3, 4]
+    squares: Sequence[Tensor] = [p.grad.square().sum() for p in trained.network.parameters() if p.grad is not None]
+    torch.testing.assert_close(torch.stack(list(squares)).sum().sqrt(), torch.tensor(0.5))
+
+
+@pytest.mark.parametrize(
+    ("weighting", "gradient"), [("uncertainty", "cagrad"), ("auto-lambda", "graddrop"), ("famo", "db-mtl")]
+)
+def test_bfloat16_mixed_precision_trains(weighting: str, gradient: str, tmp_path: Path) -> None:
+    trained = module(weighting, gradient)
+    fit(trained, scenes(), tmp_path, precision="bf16-mixed")
+    assert all(torch.isfinite(weight).all() for weight in weights(trained))
+    assert not trained.balancer.fallbacks
+
+
+@pytest.mark.parametrize(
+    ("weighting", "gradient"),
+    [("uncertainty", "pcgrad"), ("dwa", "db-mtl"), ("auto-lambda", "cagrad"), ("famo", "graddrop"), ("rlw", "none")],
+)
+def test_a_resumed_run_ends_with_the_same_weights_to_the_bit(weighting: str, gradient: str, tmp_path: Path) -> None:
+    options = {"max_epochs": 3, "enable_checkpointing": True}
+    whole = module(weighting, gradient)
+    fit(whole, scenes(), tmp_path / "whole", **options)
+    first = module(weighting, gradient)
+
+    class Stop(pl.Callback):
+        def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+            if trainer.current_epoch == 2:
+                raise KeyError("stop")
+
+    path = tmp_path / "last.ckpt"
+    saving = pl.callbacks.ModelCheckpoint(tmp_path, filename="last", save_on_train_epoch_end=True)
+    with pytest.raises(KeyError):
+        fit(first, scenes(), tmp_path / "first", callbacks=[saving, Stop()], **options)
+    second = module(weighting, gradient, seed=9)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        devices=1,
+        max_epochs=3,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=tmp_path,
+    )
+    trainer.fit(second, scenes(), ckpt_path=path, weights_only=True)
+    for ours, theirs in zip(weights(second), weights(whole), strict=True):
+        assert torch.equal(ours, theirs)
