@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from datasets_drives import box_element, image_element, polygon_element, write_cvat
+from datasets_drives import box_element, image_element, polygon_element, write_cvat, write_drive
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.datasets.annotations.classes import ClassMap, infer_class_map, read_class_map
 from mayhem_train.datasets.annotations.cvat.reading import read_cvat
+from mayhem_train.datasets.annotations.importing import import_annotations
 from mayhem_train.datasets.index import Category
 
 FLOOR = polygon_element("floor", "0,0;9,0;9,9")
@@ -66,9 +67,26 @@ def test_without_a_map_boxes_are_things_and_polygons_surfaces_in_declared_order(
     second = image_element("b-000000.png", box_element("crate", 1, 1, 2, 2), box_element("agv", 1, 1, 2, 2))
     files = [
         read_cvat(write_cvat(tmp_path / "1.xml", first, labels=["floor", "forklift", "agv", "person"])),
-        read_cvat(write_cvat(tmp_path / "2.xml", second, labels=["agv"])),
+        read_cvat(write_cvat(tmp_path / "2.xml", second, labels=["crate", "agv"])),
     ]
     assert infer_class_map(files) == ClassMap(("agv", "person", "crate"), ("floor",))
+
+
+def test_a_label_that_its_file_does_not_declare_is_refused_unless_a_map_says_what_it_is(tmp_path: Path) -> None:
+    image = image_element("a-000000.png", box_element("car", 1, 1, 2, 2), box_element("caar", 1, 1, 2, 2))
+    write_drive(tmp_path / "recordings", "a", 1)
+    declared = [read_cvat(write_cvat(tmp_path / "1.xml", image, labels=["car", "person"]))]
+    with pytest.raises(MayhemError) as caught:
+        import_annotations(declared, tmp_path / "recordings")
+    assert str(caught.value) == (
+        f"{tmp_path / '1.xml'}, image a-000000.png has the label 'caar', which is none of those that the file declares "
+        "('car', 'person'): correct it, or say in a class map what it is and pass that with --classes."
+    )
+    corrected = ClassMap(("car",), (), {"caar": "car"})
+    (labelled,) = import_annotations(declared, tmp_path / "recordings", classes=corrected).index.images
+    assert [label.category_id for label in labelled.boxes] == [1, 1]
+    undeclared = [read_cvat(write_cvat(tmp_path / "2.xml", image))]
+    assert infer_class_map(undeclared) == ClassMap(("car", "caar"), ())
 
 
 def test_a_label_drawn_both_ways_asks_for_a_map(tmp_path: Path) -> None:

@@ -312,6 +312,33 @@ def test_real_files_hold_exactly_what_their_text_says(name: str, images: int, co
     assert Counter(shape.label for image in file.images for shape in image.shapes) == counts
 
 
+@pytest.mark.parametrize("box", [(1, 2, "1e308", 4), ("-1e308", 2, 3, 4), (1, 2, 3, 641), (1, -640.5, 3, 4)])
+@pytest.mark.parametrize("rotation", ["", 'rotation="30"'])
+def test_a_box_that_reaches_far_outside_its_image_is_refused_as_a_polygon_is(
+    tmp_path: Path, box: tuple[float, float, float, float], rotation: str
+) -> None:
+    assert refusal(with_shape(tmp_path, box_element("car", *box, rotation))).endswith(
+        "image drive-000000.png: the <box> of 'car' has a point far outside the image: draw it again in CVAT."
+    )
+
+
+def test_a_box_may_lie_outside_its_image_as_far_as_a_polygon(tmp_path: Path) -> None:
+    (shape,) = read_cvat(with_shape(tmp_path, box_element("car", -640, 2, 640, 640))).images[0].shapes
+    assert shape == BoxShape("car", (-640, 2, 640, 640))
+
+
+def test_a_file_that_may_not_be_read_asks_for_its_permissions(tmp_path: Path) -> None:
+    path = with_shape(tmp_path, BOX)
+    path.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # who may read everything
+        os.seteuid(65534)
+    try:
+        assert refusal(path).endswith("(Permission denied): check its permissions.")
+    finally:
+        os.seteuid(user)
+
+
 def test_long_names_are_shortened_where_they_are_refused(tmp_path: Path) -> None:
     for name in (5000 * "n", f"../{5000 * 'n'}-000001.png"):
         sentence = refusal(write_cvat(tmp_path / "a.xml", image_element(name)))

@@ -93,6 +93,7 @@ def test_out_holds_plots_and_numbers_whole_or_not_at_all(drives: Path, tmp_path:
     out = tmp_path / "description"
     assert describe(drives / "index.json", "--out", out) == 0
     assert sorted(path.name for path in out.iterdir()) == [
+        ".mayhem-description",
         "boxes.png",
         "classes.csv",
         "cooccurrence.csv",
@@ -110,9 +111,12 @@ def test_out_holds_plots_and_numbers_whole_or_not_at_all(drives: Path, tmp_path:
     assert list(csv.reader((out / "cooccurrence.csv").open()))[1] == ["agv", "4", "4", "4"]
     assert json.loads((out / "description.json").read_text())["near_duplicates"] is None
     assert describe(drives / "index.json", "--out", out) == 2
-    (out / "old").touch()
+    (out / "notes.txt").touch()
+    assert describe(drives / "index.json", "--out", out, "--force") == 2
+    (out / "notes.txt").unlink()
+    (out / "images.png").unlink()
     assert describe(drives / "index.json", "--out", out, "--force") == 0
-    assert not (out / "old").exists()
+    assert (out / "images.png").exists()
 
 
 def test_what_is_read_is_never_replaced(drives: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -231,6 +235,40 @@ def test_near_duplicates_are_as_alike_as_pruning_drops_where_no_limit_is_said(
     similarity = 0.4 * (200 * level + c1) / (100**2 + level**2 + c1) + 0.6 * (1 - (100 - level) / 100)
     assert (similarity >= 0.7) == leaks
     assert [pair["similarity"] for pair in pairs] == ([pytest.approx(similarity)] if leaks else [])
+
+
+def test_where_there_is_one_split_nothing_is_said_to_have_been_compared(
+    drives: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index = DatasetIndex.load(drives / "index.json")
+    for left, sentence in (
+        (index.split("train"), "Nothing was compared: there is no split beside train."),
+        (index.split("val"), "Nothing was compared: there is no split beside val."),
+        (_moved(index, "val", "unused"), "Nothing was compared: there is no split beside train."),
+        (_moved(index.split("val"), "val", "unused"), "Nothing was compared: there is no split beside unused."),
+    ):
+        left.save(tmp_path / "index.json", force=True)
+        command = [tmp_path / "index.json", "--recordings", drives / "recordings", "--json", "--fail-on-leakage"]
+        assert describe(*command) == 0
+        told = capsys.readouterr()
+        assert told.err == f"{sentence}\n"
+        assert json.loads(told.out)["near_duplicates"] == {"pairs": [], "frames": 0, "unreadable": []}
+
+
+def test_where_the_frames_of_one_split_only_can_be_read_nothing_is_said_to_have_been_compared(
+    leaking: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    index = DatasetIndex.load(leaking / "index.json")
+    wrong = tuple(replace(i, width=32) if i.split == "val" else i for i in index.images)
+    replace(index, images=wrong).save(tmp_path / "index.json")
+    assert describe(tmp_path / "index.json", "--recordings", leaking / "recordings") == 0
+    told = capsys.readouterr().err
+    assert told.count("Not compared: Frame copy-00000") == 2
+    assert "Nothing was compared: fewer than two splits have frames that could be read." in told
+
+
+def _moved(index: DatasetIndex, split: str, other: str) -> DatasetIndex:
+    return replace(index, images=tuple(replace(i, split=other) if i.split == split else i for i in index.images))
 
 
 @pytest.mark.parametrize(("milliseconds", "leaks"), [(999, 1), (1000, 0)])

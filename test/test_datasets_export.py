@@ -202,7 +202,7 @@ def test_cvat_gets_every_shape_as_it_was_drawn(tmp_path: Path, recordings: Path,
     assert (
         main(["export-labels", str(tmp_path / "index.json"), "--format", "cvat", "--out", str(tmp_path / "out")]) == 0
     )
-    (written,) = (tmp_path / "out").iterdir()
+    (written,) = (tmp_path / "out").glob("*.xml")
     before, after = read_cvat(tmp_path / "cvat.xml"), read_cvat(written)
     assert [image.name for image in after.images] == [image.name for image in before.images]
     again = import_annotations([after], recordings, empty_means_empty=True).index
@@ -217,7 +217,7 @@ def test_labels_that_came_from_coco_go_to_cvat(tmp_path: Path, recordings: Path,
     assert (
         main(["export-labels", str(tmp_path / "index.json"), "--format", "cvat", "--out", str(tmp_path / "out")]) == 0
     )
-    (written,) = (tmp_path / "out").iterdir()
+    (written,) = (tmp_path / "out").glob("*.xml")
     back = import_annotations([read_cvat(written)], recordings, empty_means_empty=True).index
     assert [image.boxes for image in back.images] == [image.boxes for image in index.images]
     assert [image.surfaces for image in back.images] == [image.surfaces for image in index.images]
@@ -242,14 +242,16 @@ def test_nothing_is_overwritten_and_the_index_never(
     index.save(path)
     written = path.read_bytes()
     for form in ("coco", "cvat"):
-        assert main(["export-labels", str(path), "--format", form, "--out", str(path)]) == 2
-        assert "--force" in capsys.readouterr().err
-        assert main(["export-labels", str(path), "--format", form, "--out", str(path), "--force"]) == 2
-        assert "would be deleted" in capsys.readouterr().err
+        for force in ([], ["--force"]):
+            assert main(["export-labels", str(path), "--format", form, "--out", str(path), *force]) == 2
+            assert "would be deleted" in capsys.readouterr().err
         assert main(["export-labels", str(path), "--format", form, "--out", str(tmp_path), "--force"]) == 2
     assert path.read_bytes() == written
     (tmp_path / "coco.json").write_text("mine")
-    assert main(["export-labels", str(path), "--format", "coco", "--out", str(tmp_path / "coco.json"), "--force"]) == 0
+    arguments = ["export-labels", str(path), "--format", "coco", "--out", str(tmp_path / "coco.json")]
+    assert main(arguments) == 2
+    assert "--force" in capsys.readouterr().err
+    assert main([*arguments, "--force"]) == 0
     assert len(load(tmp_path / "coco.json").getImgIds()) == 3
 
 

@@ -380,7 +380,7 @@ def test_the_images_are_written_beside_it_with_a_manifest_in_its_order(tmp_path:
     assert run(tmp_path, recordings, "--images", str(tmp_path / "images"), "--count", "3") == 0
     names = ["drive-a-000003.png", "drive-a-000001.png", "drive-b-000000.png"]
     assert list(drawn(tmp_path)) == names
-    assert {path.name for path in (tmp_path / "images").iterdir()} == {*names, "manifest.jsonl"}
+    assert {path.name for path in (tmp_path / "images").iterdir()} == {*names, "manifest.jsonl", ".mayhem-images"}
     for name, pixels in zip(names, (picture(3, 130), picture(2, 200), picture(4, 240)), strict=True):
         np.testing.assert_array_equal(cv2.imread(str(tmp_path / "images" / name))[..., ::-1], pixels)
     lines = [json.loads(line) for line in (tmp_path / "images" / "manifest.jsonl").read_text().splitlines()]
@@ -614,8 +614,12 @@ def test_nothing_is_overwritten_without_force(
     assert run(tmp_path, recordings, *elsewhere, "--images", str(tmp_path / "images")) == 2
     assert (tmp_path / "images" / "holiday.jpg").read_text() == "mine"
     assert not (tmp_path / "other.xml").exists()
-    assert run(tmp_path, recordings, "--images", str(tmp_path / "images"), "--force") == 0
-    assert len(list((tmp_path / "images").iterdir())) == 7
+    assert run(tmp_path, recordings, "--images", str(tmp_path / "images"), "--force") == 2
+    assert (tmp_path / "images" / "holiday.jpg").read_text() == "mine"
+    (tmp_path / "images" / "holiday.jpg").unlink()
+    for _ in range(2):
+        assert run(tmp_path, recordings, "--images", str(tmp_path / "images"), "--force") == 0
+    assert len(list((tmp_path / "images").glob("*.png"))) == 6
 
 
 def test_force_replaces_no_input_and_neither_output_the_other(

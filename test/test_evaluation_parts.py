@@ -279,11 +279,11 @@ def test_the_node_is_of_the_replays_own_package_wherever_the_replay_is_started(
     path = os.pathsep.join(["other", os.environ.get("PYTHONPATH", "")])
     with NodeProcess({}, {**os.environ, **named, "PYTHONPATH": path}, tmp_path / "work") as node:
         assert node._process is not None
-        environment = Path(f"/proc/{node._process.pid}/environ").read_bytes().split(b"\0")
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
             node.refuse_death("at once")  # the foreign ones end as soon as they have printed
             time.sleep(0.1)
+        environment = Path(f"/proc/{node._process.pid}/environ").read_bytes().split(b"\0")
     assert f"FASTDDS_DEFAULT_PROFILES_FILE={started / 'dds.xml'}".encode() in environment
     assert "foreign" not in node.log.read_text()
 

@@ -23,6 +23,7 @@ import pytest
 import zstandard
 from mcap.exceptions import McapError
 from mcap.reader import NonSeekingReader
+from mcap.writer import IndexType
 from mcap.writer import Writer as McapWriter
 from recordings_writing import (
     COLOUR,
@@ -257,16 +258,81 @@ def test_a_bag_that_was_not_closed_is_read_whole(tmp_path: Path, form: str) -> N
         assert list(recording.messages()) == closed
 
 
-@pytest.mark.parametrize("form", ["mcap", "mcap-zstd", "mcap-lz4"])
-def test_a_flipped_byte_at_the_end_of_an_mcap_costs_no_message(tmp_path: Path, form: str) -> None:
+@pytest.mark.parametrize("form", ["mcap", "mcap-zstd", "mcap-lz4", "mcap-unindexed"])
+def test_a_flipped_byte_at_the_end_of_an_mcap_costs_no_message_and_is_named(tmp_path: Path, form: str) -> None:
     path = bare(tmp_path, form)
     data = path.read_bytes()
     written = [m.cdr for m in in_time_order(MESSAGES)]
     for at in range(len(data) - 8 - 29, len(data)):  # the footer and what ends the file
-        for flip in (0x01, 0x40, 0x80):
+        for flip in (0x01, 0x02, 0x40, 0x80):
             path.write_bytes(data[:at] + bytes([data[at] ^ flip]) + data[at + 1 :])
             with Recording(path) as recording:
                 assert [m.cdr for m in recording.messages()] == written
+                named = "last 8 bytes are" if at >= len(data) - 8 else "footer is"
+                ends = [f"The end of {path} is damaged (its {named} not as MCAP has it)"]
+                # Only `--verify` compares the summary's checksum.
+                checksum = len(data) - 12 <= at < len(data) - 8
+                assert [p.partition(":")[0] for p in recording.problems] == ([] if checksum else ends)
+                assert any(recording.check_files())
+
+
+def test_a_damaged_end_fails_the_verification(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = bare(tmp_path, "mcap")
+    data = path.read_bytes()
+    assert main(["inspect", "--verify", str(path)]) == 0
+    path.write_bytes(data[:-1] + b"\0")
+    assert main(["inspect", "--verify", str(path)]) == 1
+    assert capsys.readouterr().out.count(f"Problem: The end of {path} is damaged") == 1
+
+
+@pytest.mark.parametrize("form", ["mcap", "mcap-zstd", "mcap-unindexed"])
+@pytest.mark.parametrize("missing", [1, 8, 9, 37])
+def test_an_mcap_that_lacks_its_last_bytes_is_cut_off_and_not_damaged(tmp_path: Path, form: str, missing: int) -> None:
+    path = bare(tmp_path, form)
+    path.write_bytes(path.read_bytes()[:-missing])
+    with Recording(path) as recording:
+        assert recording.problems == (
+            f"{path} is cut off: {len(MESSAGES)} messages before the end could be recovered.",
+        )
+
+
+def test_bytes_behind_the_end_of_an_mcap_are_named(tmp_path: Path) -> None:
+    path = bare(tmp_path, "mcap")
+    path.write_bytes(path.read_bytes() + bytes(100))
+    with Recording(path) as recording:
+        assert [m.cdr for m in recording.messages()] == [m.cdr for m in in_time_order(MESSAGES)]
+        assert recording.problems == (f"{path} goes on for 100 bytes behind its end: copy it from its source.",)
+
+
+@pytest.mark.parametrize("kinds", [IndexType.NONE, IndexType.CHUNK, IndexType.MESSAGE, IndexType.ALL])
+@pytest.mark.parametrize("summary", ["none", "empty", "statistics", "all"])
+@pytest.mark.parametrize("offsets", [False, True])
+def test_an_mcap_that_a_tool_wrote_with_less_of_a_summary_is_whole(
+    tmp_path: Path, kinds: IndexType, summary: str, offsets: bool
+) -> None:
+    path = tmp_path / "drive.mcap"
+    frame = image(COLOUR, START_NS, START_NS, colour_pixels(0), "rgb8")
+    with path.open("wb") as stream:
+        writer = McapWriter(
+            stream,
+            index_types=kinds,
+            repeat_channels=summary == "all",
+            repeat_schemas=summary == "all",
+            use_statistics=summary in ("statistics", "all"),
+            use_summary_offsets=offsets,
+        )
+        writer.start(profile="ros2")
+        channel = writer.register_channel(COLOUR, "cdr", writer.register_schema(frame.type, "", b""))
+        writer.add_message(channel, START_NS, frame.cdr, START_NS)
+        writer.finish()
+    data = path.read_bytes()
+    if summary == "empty" and data[-28:-20] == bytes(8):  # a tool may also say where the summary would begin
+        end = len(data) - 37
+        path.write_bytes(data[: end + 9] + struct.pack("<QQI", end, end, 0) + data[-8:])
+    with Recording(path) as recording:
+        assert recording.problems == ()
+        assert list(recording.check_files()) == []
+        assert [m.cdr for m in recording.messages()] == [frame.cdr]
 
 
 @pytest.mark.parametrize("size", [8, 9, 30])

@@ -639,7 +639,8 @@ def test_a_recording_is_never_overwritten_by_its_own_results(
     path = write(tmp_path, "drive", "mcap", [picture(0)])
     before = all_bytes(path)
     for force in ([], ["--force"]):
-        assert f"holds {path}, which would be deleted" in refused(capsys, path, "--out", tmp_path, *force)
+        error = refused(capsys, path, "--out", tmp_path, *force)
+        assert f"The folder of extracted files, {path} is the recording {path} itself: choose another place." in error
     assert all_bytes(path) == before
 
 

@@ -266,6 +266,11 @@ def test_where_nothing_can_be_written_one_sentence_says_so(
         assert len(errors) == 2
         for line, drive in zip(errors, drives, strict=True):
             assert line.startswith(f"mayhem ingest: Cannot ingest {drive} into {out}")
+            assert "goes on where this one stopped" not in line
+            if out.parent != Path("/proc"):
+                assert line.endswith(
+                    "(Not a directory): something else is where a folder would be, choose another --out."
+                )
 
 
 def test_of_several_ingests_of_one_recording_one_works_and_the_others_find_it_finished(
@@ -349,6 +354,13 @@ def test_force_removes_what_an_ingest_wrote_and_nothing_else(
         "camera_info/mine.yaml": b"7",
         "imu/imu.mat": b"8",
         ".ingest-notes": b"9",
+        # Called as an ingest's, but for indices that no message has
+        "colour/cam-image/drive-0-000301.png": b"10",
+        "colour/cam-image/drive-0-000120.jpg": b"11",
+        "colour/cam-image/drive-0-0000001.png": b"12",
+        "depth/cam-depth/drive-0-000120.tiff": b"13",
+        "clouds/points/drive-0-000120.ply": b"14",
+        "camera_info/cam-info.000301.json": b"15",
     }
     others = ["--colour", "jpg", "--depth", "tiff", "--clouds", "ply", "--imu", "parquet", "--poses", "parquet"]
     others += ["--camera-info", "json", "--table", "parquet"]
@@ -442,6 +454,53 @@ def test_files_that_are_gone_from_a_finished_ingest_are_made_again(
     assert all_bytes(tmp_path) == {**expected, "drive-0/notes.txt": b"mine"}
     assert main(arguments) == 0
     assert "finished before" in capsys.readouterr().out
+
+
+def test_what_an_ingest_did_not_write_survives_one_that_is_done_again(
+    drives: list[Path], undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    arguments = ["ingest", str(drives[0]), "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    folder = tmp_path / "drive-0"
+    (folder / "colour" / "cam-image" / "drive-0-000301.png").write_bytes(b"mine")
+    (folder / "frames.csv").unlink()
+    assert main(arguments) == 0
+    expected = {name: data for name, data in undisturbed.items() if name.startswith("drive-0/")}
+    assert all_bytes(tmp_path) == {**expected, "drive-0/colour/cam-image/drive-0-000301.png": b"mine"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "frames.csv",
+        "colour/cam-image/drive-0-000003.png",
+        "depth/cam-depth/drive-0-000000.png",
+        "imu/imu.csv",
+        "camera_info/cam-info.yaml",
+    ],
+)
+def test_an_emptied_file_is_one_that_is_gone(
+    drives: list[Path],
+    undisturbed: dict[str, bytes],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+) -> None:
+    arguments = ["ingest", str(drives[0]), "--out", str(tmp_path)]
+    assert main(arguments) == 0
+    folder = tmp_path / "drive-0"
+    path = folder / name
+    path.write_bytes(b"")
+    capsys.readouterr()
+    assert main(arguments) == 0
+    error = capsys.readouterr().err
+    assert error == f"Warning: 1 files of the finished ingest in {folder} are gone: it is done again.\n"
+    expected = {name: data for name, data in undisturbed.items() if name.startswith("drive-0/")}
+    assert all_bytes(tmp_path) == expected
+    path.unlink()
+    path.symlink_to("nowhere")
+    assert main(arguments) == 0
+    assert all_bytes(tmp_path) == expected
 
 
 @pytest.mark.parametrize("topics", [None, 3, [{}], [{"topic": "/a", "kind": "colour", "form": "../../x"}]])

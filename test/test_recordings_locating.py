@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from datasets_drives import box_element, image_element, write_cvat, write_drive
 from recordings_writing import COLOUR, START_NS, colour_pixels, image, write
 
 from mayhem_ros.errors import MayhemError
@@ -25,8 +26,12 @@ def drive(folder: Path, name: str = "drive") -> Path:
 
 
 def inspected_without_privileges(path: Path) -> subprocess.CompletedProcess[str]:
-    """`mayhem inspect` as one whom file permissions bind, which they do not bind the superuser."""
-    command = [sys.executable, "-m", "mayhem_train.cli", "inspect", str(path)]
+    return without_privileges("inspect", str(path))
+
+
+def without_privileges(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """`mayhem` as one whom file permissions bind, which they do not bind the superuser."""
+    command = [sys.executable, "-m", "mayhem_train.cli", *arguments]
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:
             pytest.skip("the superuser needs setpriv to be bound by permissions")
@@ -52,6 +57,28 @@ def test_a_folder_that_may_not_be_looked_into_is_named(tmp_path: Path, mode: int
     assert result.stderr == (
         f"mayhem inspect: Cannot look for a recording at {path} (Permission denied): check the path and its "
         "permissions.\n"
+    )
+
+
+def test_an_import_minds_a_folder_it_may_not_look_into_only_where_it_lacks_a_recording(tmp_path: Path) -> None:
+    recordings = tmp_path / "recordings"
+    write_drive(recordings, "drive-a", 2)
+    write_drive(recordings / "closed", "drive-b", 2)
+    outcomes = {}
+    (recordings / "closed").chmod(0)
+    try:
+        for stem in ("drive-a", "drive-b"):
+            car = box_element("car", 1, 2, 30, 40)
+            labels = write_cvat(tmp_path / f"{stem}.xml", image_element(f"{stem}-000000.png", car))
+            arguments = ["--recordings", str(recordings), "--out", str(tmp_path / f"{stem}.json")]
+            outcomes[stem] = without_privileges("import-cvat", str(labels), *arguments)
+    finally:
+        (recordings / "closed").chmod(0o755)
+    assert outcomes["drive-a"].returncode == 0
+    assert (tmp_path / "drive-a.json").is_file()
+    assert outcomes["drive-b"].returncode == 1
+    assert outcomes["drive-b"].stderr == (
+        f"mayhem import-cvat: Cannot look into {recordings / 'closed'} (Permission denied): check its permissions.\n"
     )
 
 

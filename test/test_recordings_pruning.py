@@ -497,7 +497,7 @@ def test_a_recording_without_a_decodable_frame_is_named_and_the_others_are_prune
 def test_nothing_is_read_by_what_would_be_replaced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recording = drive(tmp_path, form="bag", frames=2)
     before = recording.read_bytes()
-    assert f"is a part of the recording {recording}" in refused(capsys, 2, recording, "--out", recording, "--force")
+    assert f"is the recording {recording} itself" in refused(capsys, 2, recording, "--out", recording, "--force")
     assert recording.read_bytes() == before
 
 
@@ -506,7 +506,7 @@ def test_nothing_is_read_by_what_would_be_replaced(tmp_path: Path, capsys: pytes
     [
         ("", ["drive_0.db3", "drive_1.db3", "metadata.yaml", "kept.json"]),
         ("metadata.yaml", ["drive_0.db3", "drive_1.db3", "metadata.yaml", "kept.json"]),
-        ("drive_0.db3", ["drive_0.db3", "metadata.yaml"]),
+        ("drive_0.db3", ["drive_0.db3", "drive_1.db3", "metadata.yaml", "kept.json"]),
     ],
 )
 def test_no_file_of_a_recording_is_ever_replaced(
@@ -523,7 +523,8 @@ def test_no_file_of_a_recording_is_ever_replaced(
     for name in refused_names:
         for out in (recording / name, tmp_path / "link" / name):
             error = refused(capsys, 2, recording / named, "--out", out, "--force")
-            assert f"--out {out} is a part of the recording {recording / named}" in error
+            assert f"--out {out} is" in error
+            assert f"the recording {recording / named}" in error
     assert {path.name: path.read_bytes() for path in recording.iterdir()} == before
 
 
@@ -626,6 +627,13 @@ def test_a_folder_is_no_output_and_a_file_no_folder(tmp_path: Path, capsys: pyte
     assert "is a file: name a folder" in refused(
         capsys, 2, recording, "--out", tmp_path / "kept.json", "--export", tmp_path / "file"
     )
+
+
+def test_a_device_is_no_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recording = drive(tmp_path, frames=2)
+    for force in ([], ["--force"]):
+        error = refused(capsys, 2, recording, "--out", "/dev/null", *force)
+        assert "/dev/null is neither a file nor a folder: choose another place." in error
 
 
 def test_several_workers_give_the_same_bytes(tmp_path: Path) -> None:

@@ -91,6 +91,35 @@ def test_a_list_that_people_shortened_is_what_is_exported(
 
 
 @pytest.mark.parametrize("form", ["png", "jpg"])
+def test_images_that_are_no_longer_kept_are_told_of_and_removed_when_forced(
+    tmp_path: Path, recording: Path, form: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = drive(tmp_path, "other")
+    assert prune(other, "--out", tmp_path / "other.json", "--export", tmp_path / "images") == 0
+    others = images(tmp_path)
+    assert export(recording, "--limit", 1) == 0
+    exported = images(tmp_path).keys() - others.keys()
+    assert len(exported) == len(document(tmp_path / "kept.json")["kept"])
+    own = {"notes.txt": b"1", "drive-000099.png": b"no image", "mine.png": images(tmp_path)["drive-000001.png"]}
+    for name, content in own.items():
+        (tmp_path / "images" / name).write_bytes(content)
+    before = images(tmp_path)
+    capsys.readouterr()
+    again = [recording, "--limit", 0.5, "--export", tmp_path / "images", "--image-format", form]
+    assert prune(*again, "--out", tmp_path / "fewer.json") == 0
+    kept = {Path(name).with_suffix(f".{form}").name for name in document(tmp_path / "fewer.json")["kept"]}
+    assert 0 < len(kept) < len(exported)
+    stale = len(exported - kept)
+    said = f"Warning: {stale} images of an earlier export in {tmp_path / 'images'} would not be written now"
+    assert capsys.readouterr().err == f"{said}: pass --force to remove them.\n"
+    assert before.items() <= images(tmp_path).items()
+    assert prune(*again, "--out", tmp_path / "fewer.json", "--force") == 0
+    assert capsys.readouterr().err == ""
+    assert set(images(tmp_path)) == {*others, *own, *kept}
+    assert {**others, **own}.items() <= images(tmp_path).items()
+
+
+@pytest.mark.parametrize("form", ["png", "jpg"])
 @pytest.mark.parametrize("damage", ["cut off", "empty", "of another program", "of another topic"])
 def test_an_image_that_is_not_this_frames_is_not_touched_without_force(
     tmp_path: Path, recording: Path, form: str, damage: str, capsys: pytest.CaptureFixture[str]

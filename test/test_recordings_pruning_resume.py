@@ -355,7 +355,7 @@ def test_no_worker_outlives_a_killed_command(tmp_path: Path, environment: dict[s
 
 
 def test_a_killed_worker_is_named(tmp_path: Path, environment: dict[str, str]) -> None:
-    process = running(environment, tmp_path / "out", jpeg_drives(tmp_path, 2), "--workers", 2)
+    process = running(environment, tmp_path / "out", jpeg_drives(tmp_path, 2, 600), "--workers", 2)
     worker = subprocess.run(
         ["pgrep", "-f", "spawn_main", "-g", str(process.pid)], capture_output=True, text=True, check=True
     ).stdout.split()[-1]

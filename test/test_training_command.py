@@ -227,14 +227,14 @@ def test_a_run_never_goes_on_with_other_labels(data, tmp_path, capsys):
 
 
 def test_a_frame_that_a_worker_cannot_read_is_one_sentence(data, tmp_path, capsys):
-    index = tmp_path / "index.json"
-    index.write_text(
-        Path(data[1]).read_text().replace('"width":64', '"width":60').replace('"size":[48,64]', '"size":[48,60]')
-    )
+    recordings = tmp_path / "recordings"
+    shutil.copytree(data[3], recordings)
+    shutil.rmtree(recordings / "drive-a")
+    write_drive(recordings, "drive-a", FRAMES, width=60)
     options = ["--data.workers", "1", "--data.on_unreadable", "stop"]
-    assert train(["--data.index", str(index), *data[2:]], tmp_path / "run", *options) == 1
+    assert train([*data[:3], str(recordings)], tmp_path / "run", *options) == 1
     error = capsys.readouterr().err
-    assert "is 64x48 pixels in" in error and ", but 60x48 in the dataset index" in error and error.count("\n") == 1
+    assert "is 60x48 pixels in" in error and ", but 64x48 in the dataset index" in error and error.count("\n") == 1
 
 
 def test_validation_says_what_a_replay_of_the_exported_file_will_say(data, tmp_path):

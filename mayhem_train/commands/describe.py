@@ -6,12 +6,12 @@ import argparse
 import json
 from dataclasses import replace
 from itertools import combinations
-from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.commands.recording_arguments import add_distro
 from mayhem_train.console import console, error_console
 from mayhem_train.datasets.description.description import Description, describe
@@ -19,9 +19,14 @@ from mayhem_train.datasets.description.leakage import find_near_duplicates, find
 from mayhem_train.datasets.description.summary import SplitSummary
 from mayhem_train.datasets.frame_reader import FrameReader
 from mayhem_train.datasets.index import DatasetIndex
-from mayhem_train.outputs import refuse_existing, refuse_inputs_within, whole_folder
+from mayhem_train.datasets.splits.splitting import UNUSED
+from mayhem_train.outputs import refuse_existing_folder, refuse_inputs_within, whole_folder
+from mayhem_train.recordings.guarding import refuse_within_ingested, refuse_within_recordings
+from mayhem_train.recordings.locating import find_recordings
 
 EXAMPLE = "mayhem describe index.json --recordings recordings/ --out description/"
+
+_DESCRIPTION = "description"  # what the folder says it is of
 
 # The terminal shows so much of each list; --json and --out have the whole.
 _CLASSES_OF_A_MATRIX = 8
@@ -31,9 +36,13 @@ _LEAKS = 10
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
-    parser.add_argument("index", type=Path, metavar="INDEX.json", help="the dataset index")
-    parser.add_argument("--recordings", type=Path, metavar="DIR", help="look for near-duplicates across splits there")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="likewise, in the folder of extracted images")
+    parser.add_argument("index", type=path_argument, metavar="INDEX.json", help="the dataset index")
+    parser.add_argument(
+        "--recordings", type=path_argument, metavar="DIR", help="look for near-duplicates across splits there"
+    )
+    parser.add_argument(
+        "--images", type=path_argument, metavar="DIR", help="likewise, in the folder of extracted images"
+    )
     parser.add_argument(
         "--limit",
         type=float,
@@ -54,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="end with exit code 1 where anything leaks or could not be compared",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of tables")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="also write plots, CSV and JSON there")
+    parser.add_argument("--out", type=path_argument, metavar="DIR", help="also write plots, CSV and JSON there")
     parser.add_argument("--force", action="store_true", help="replace what --out holds")
     add_distro(parser)
 
@@ -67,8 +76,11 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(f"--gap is {arguments.gap:g}: choose seconds from 0.")
     folders = [path for path in (arguments.recordings, arguments.images) if path is not None]
     if arguments.out is not None:
-        refuse_existing(arguments.out, force=arguments.force)
+        if arguments.recordings is not None:
+            refuse_within_recordings(arguments.out, find_recordings(arguments.recordings, wanted=()).values())
+        refuse_within_ingested(arguments.out)
         refuse_inputs_within(arguments.out, [arguments.index, *folders])
+        refuse_existing_folder(arguments.out, of=_DESCRIPTION, force=arguments.force)
     index = DatasetIndex.load(arguments.index)
     if not index.images:
         raise MayhemError(f"{arguments.index} lists no images: import annotations into it first.")
@@ -79,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is not None:
         from mayhem_train.datasets.description.plots import write_plots  # matplotlib is slow to import
 
-        with whole_folder(arguments.out, force=arguments.force) as partial:
+        with whole_folder(arguments.out, of=_DESCRIPTION, force=arguments.force) as partial:
             description.write(partial)
             write_plots(description, partial)
     if arguments.json:
@@ -171,11 +183,13 @@ def _warn(description: Description, arguments: argparse.Namespace) -> None:
     pairs = description.duplicates.pairs
     compared = description.duplicates.frames
     if not pairs:
-        say(
-            f"No near-duplicates across splits among {_counted(compared, 'frame')}."
-            if compared
-            else "No frame could be compared."
-        )
+        splits = [split.split for split in description.splits if split.split != UNUSED]
+        if compared:
+            say(f"No near-duplicates across splits among {_counted(compared, 'frame')}.")
+        elif len(splits) < 2:
+            say(f"Nothing was compared: there is no split beside {splits[0] if splits else UNUSED}.")
+        else:
+            say("Nothing was compared: fewer than two splits have frames that could be read.")
         return
     say(f"Warning: {_counted(len(pairs), 'frame')} with a near-duplicate in another split:")
     for pair in pairs[:_LEAKS]:

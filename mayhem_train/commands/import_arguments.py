@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.commands.recording_arguments import add_distro
 from mayhem_train.console import console, error_console
 from mayhem_train.datasets.annotations.classes import read_class_map
@@ -20,15 +21,21 @@ from mayhem_train.datasets.splits.split_file import read_split_file
 from mayhem_train.datasets.splits.splitting import SplitPlan
 from mayhem_train.datasets.splits.time_blocks import parse_block
 from mayhem_train.outputs import refuse_existing, refuse_inputs_within
+from mayhem_train.recordings.guarding import refuse_within_ingested, refuse_within_recordings
+from mayhem_train.recordings.locating import find_recordings
 
 
 def add_import_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares what every import needs beside its annotation files, which are `files`."""
-    parser.add_argument("--recordings", type=Path, required=True, metavar="DIR", help="folder the frames came from")
-    parser.add_argument("--out", type=Path, required=True, metavar="INDEX.json", help="the dataset index to write")
+    parser.add_argument(
+        "--recordings", type=path_argument, required=True, metavar="DIR", help="folder the frames came from"
+    )
+    parser.add_argument(
+        "--out", type=path_argument, required=True, metavar="INDEX.json", help="the dataset index to write"
+    )
     parser.add_argument(
         "--classes",
-        type=Path,
+        type=path_argument,
         metavar="CLASSES.yaml",
         help="things, surfaces, rename, ignore; without it the format says which is which (docs/datasets.md)",
     )
@@ -37,7 +44,7 @@ def add_import_arguments(parser: argparse.ArgumentParser) -> None:
     add_distro(parser)
     parser.add_argument(
         "--images",
-        type=Path,
+        type=path_argument,
         metavar="DIR",
         help="folder of extracted images named by their frames; the index then says where each one is",
     )
@@ -56,9 +63,11 @@ def add_import_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_import(arguments: argparse.Namespace, read: Callable[[Path], AnnotationFile]) -> int:
     """Reads each of `arguments.files`, writes the index, prints what it holds, and returns the exit code."""
-    refuse_existing(arguments.out, force=arguments.force)
     others = [path for path in (arguments.classes, arguments.images, arguments.split_file) if path is not None]
     refuse_inputs_within(arguments.out, [*arguments.files, *others, arguments.recordings])
+    refuse_within_recordings(arguments.out, find_recordings(arguments.recordings, wanted=()).values())
+    refuse_within_ingested(arguments.out)
+    refuse_existing(arguments.out, force=arguments.force, begins=b"{")
     plan = _split_plan(arguments)
     imported = import_annotations(
         [read(path) for path in sorted(set(arguments.files))],
@@ -117,7 +126,9 @@ def _add_split_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="leave frames unused that lie less than this from one of a later split in their recording (0)",
     )
-    parser.add_argument("--split-file", type=Path, metavar="FILE", help="YAML or CSV that says every frame's split")
+    parser.add_argument(
+        "--split-file", type=path_argument, metavar="FILE", help="YAML or CSV that says every frame's split"
+    )
 
 
 def _split_plan(arguments: argparse.Namespace) -> SplitPlan:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from pathlib import Path
 
 from mayhem_train.commands.import_arguments import add_import_arguments, run_import
+from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.datasets.annotations.classes import read_class_map
 from mayhem_train.datasets.annotations.coco import read_coco
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files",
         nargs="+",
-        type=Path,
+        type=path_argument,
         metavar="FILE.json",
         help="COCO annotations; without --classes categories are things, those with `isthing` 0 surfaces",
     )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from pathlib import Path
 
 from mayhem_ros.errors import UsageError
 from mayhem_train.commands.import_arguments import add_import_arguments, run_import
+from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.datasets.annotations.cvat.reading import read_cvat
 
 EXAMPLE = "mayhem import-cvat annotations/*.xml --recordings recordings/ --out index.json --val drive-3"
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "files",
         nargs="+",
-        type=Path,
+        type=path_argument,
         metavar="FILE",
         help='"CVAT for images 1.1" or "CVAT for video 1.1", XML or zip as exported',
     )

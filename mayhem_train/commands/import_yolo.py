@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from mayhem_train.commands.import_arguments import add_import_arguments, run_import
+from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.datasets.annotations.shapes import AnnotationFile
 from mayhem_train.datasets.annotations.yolo import read_class_names, read_yolo
 from mayhem_train.outputs import refuse_inputs_within
@@ -15,10 +16,12 @@ EXAMPLE = "mayhem import-yolo labels/ --names data.yaml --recordings recordings/
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
-    parser.add_argument("files", nargs="+", type=Path, metavar="DIR", help="folders of <recording>-<index>.txt files")
+    parser.add_argument(
+        "files", nargs="+", type=path_argument, metavar="DIR", help="folders of <recording>-<index>.txt files"
+    )
     parser.add_argument(
         "--names",
-        type=Path,
+        type=path_argument,
         required=True,
         metavar="DATA.yaml",
         help="class names: data.yaml, classes.txt or obj.names",

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import TaskID
 
 from mayhem_ros.errors import UsageError
+from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.commands.recording_arguments import add_distro
 from mayhem_train.console import console, progress_bar
 from mayhem_train.recordings.ingest.batch import ingest_recordings
@@ -34,8 +35,12 @@ _HELP = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
-    parser.add_argument("recordings", nargs="+", type=Path, metavar="RECORDING", help=".mcap, .db3, .bag or a folder")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets a folder for every recording")
+    parser.add_argument(
+        "recordings", nargs="+", type=path_argument, metavar="RECORDING", help=".mcap, .db3, .bag or a folder"
+    )
+    parser.add_argument(
+        "--out", type=path_argument, required=True, metavar="DIR", help="gets a folder for every recording"
+    )
     for kind, forms in FORMS.items():
         parser.add_argument(
             f"--{kind.replace('_', '-')}", choices=forms, default=forms[0], help=f"{_HELP[kind]} (default: {forms[0]})"

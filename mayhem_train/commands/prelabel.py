@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.commands.recording_arguments import add_distro
 
 if TYPE_CHECKING:
@@ -19,14 +20,22 @@ EXAMPLE = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
-    parser.add_argument("--model", type=Path, required=True, metavar="MODEL.onnx", help="what `mayhem export` wrote")
+    parser.add_argument(
+        "--model", type=path_argument, required=True, metavar="MODEL.onnx", help="what `mayhem export` wrote"
+    )
     frames = parser.add_mutually_exclusive_group(required=True)
-    frames.add_argument("--frames", type=Path, metavar="KEPT.json", help="the frames that `mayhem prune` kept")
+    frames.add_argument("--frames", type=path_argument, metavar="KEPT.json", help="the frames that `mayhem prune` kept")
     frames.add_argument("--every", type=int, metavar="N", help="instead: every Nth frame of all recordings, 1 for all")
-    parser.add_argument("--recordings", type=Path, required=True, metavar="DIR", help="folder the frames come from")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE.xml", help="the CVAT file to write")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="write the frames' images too, for upload to CVAT")
-    parser.add_argument("--exclude", type=Path, metavar="INDEX.json", help="leave out frames this index labels already")
+    parser.add_argument(
+        "--recordings", type=path_argument, required=True, metavar="DIR", help="folder the frames come from"
+    )
+    parser.add_argument("--out", type=path_argument, required=True, metavar="FILE.xml", help="the CVAT file to write")
+    parser.add_argument(
+        "--images", type=path_argument, metavar="DIR", help="write the frames' images too, for upload to CVAT"
+    )
+    parser.add_argument(
+        "--exclude", type=path_argument, metavar="INDEX.json", help="leave out frames this index labels already"
+    )
     parser.add_argument("--count", type=int, metavar="N", help="the N least certain frames only")
     parser.add_argument(
         "--surfaces",
@@ -68,10 +77,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.topic is not None and arguments.frames is not None:
         raise UsageError("--topic goes with --every, as --frames names each frame's topic: leave it out.")
-    inputs = [arguments.model, arguments.recordings, arguments.frames, arguments.exclude]
-    refuse_bad_outputs(
-        arguments.out, arguments.images, [path for path in inputs if path is not None], force=arguments.force
-    )
+    inputs = [path for path in (arguments.model, arguments.frames, arguments.exclude) if path is not None]
+    refuse_bad_outputs(arguments.out, arguments.images, arguments.recordings, inputs, force=arguments.force)
     draughtsman = Draughtsman(
         OnnxModel(arguments.model, provider=arguments.provider, threads=arguments.threads),
         surfaces=arguments.surfaces,

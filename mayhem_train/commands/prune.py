@@ -5,12 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
 from mayhem_ros.errors import UsageError
+from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.commands.recording_arguments import add_distro
 from mayhem_train.console import console
 from mayhem_train.recordings.pruning.exporting import FORMATS
@@ -25,15 +25,19 @@ _NAMED = 3  # flawed images, a recording; the audit names all
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
-    parser.add_argument("recordings", nargs="+", type=Path, metavar="RECORDING", help=".mcap, .db3, .bag or a folder")
-    parser.add_argument("--out", type=Path, required=True, metavar="KEPT.json", help="the kept frames and the audit")
+    parser.add_argument(
+        "recordings", nargs="+", type=path_argument, metavar="RECORDING", help=".mcap, .db3, .bag or a folder"
+    )
+    parser.add_argument(
+        "--out", type=path_argument, required=True, metavar="KEPT.json", help="the kept frames and the audit"
+    )
     parser.add_argument(
         "--limit",
         type=float,
         default=0.7,
         help="keep a frame when its similarity to the last kept one is below, 0 to 1 (default: 0.7)",
     )
-    parser.add_argument("--export", type=Path, metavar="DIR", help="also write the kept images to this folder")
+    parser.add_argument("--export", type=path_argument, metavar="DIR", help="also write the kept images to this folder")
     parser.add_argument("--image-format", choices=FORMATS, default="png", help="of the exported images (default: png)")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="look at every Nth frame only (default: 1)")
     parser.add_argument(
@@ -48,7 +52,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topic", metavar="NAME", help="the image topic, where recordings have several")
     add_distro(parser)
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="recordings at a time (default: 1)")
-    parser.add_argument("--force", action="store_true", help="replace an existing file, and exported images")
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace an existing file, and exported images; remove those no longer kept",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -87,6 +95,13 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.export is not None:
         there = len(pruned.kept) - pruned.exported
         _say(f"wrote {pruned.exported} images to {arguments.export}, {there} were already there")
+        if pruned.stale:
+            images = "1 image" if pruned.stale == 1 else f"{pruned.stale} images"
+            print(
+                f"Warning: {images} of an earlier export in {arguments.export} would not be written now: pass --force "
+                "to remove them.",
+                file=sys.stderr,
+            )
     for failure in pruned.failures:
         print(f"mayhem prune: {failure}", file=sys.stderr)
     return 1 if pruned.failures else 0

@@ -13,6 +13,8 @@ import numpy as np
 from pycocotools import mask as rle_codec
 
 from mayhem_ros.errors import MayhemError
+from mayhem_train.datasets.index_checks import check_boxes, check_categories, check_images, check_masks
+from mayhem_train.datasets.quoting import quoted
 from mayhem_train.outputs import whole_file
 from mayhem_train.recordings.frame import frame_name
 
@@ -186,26 +188,40 @@ class DatasetIndex:
 
     @classmethod
     def from_coco(cls, coco: dict[str, Any]) -> DatasetIndex:
-        """The inverse of `to_coco`. Raises KeyError, TypeError or ValueError where a field is missing or wrong."""
+        """The inverse of `to_coco`.
+
+        Raises:
+            KeyError, TypeError, ValueError, OverflowError: a field is missing or wrong.
+        """
+        check_categories(coco["categories"])
+        check_images(coco["images"])
         categories = tuple(Category(c["id"], c["name"], bool(c["isthing"])) for c in coco["categories"])
         documents = tuple(_document(document) for document in dict(coco.get("info", {})).get("documents", ()))
-        sizes = {image["id"]: [image["height"], image["width"]] for image in coco["images"]}
-        if len(sizes) != len(coco["images"]):
-            raise ValueError("two images share one id")
         is_thing = {category.id: category.is_thing for category in categories}
-        boxes: dict[int, list[BoxLabel]] = {image["id"]: [] for image in coco["images"]}
-        surfaces: dict[int, list[SurfaceLabel]] = {image["id"]: [] for image in coco["images"]}
+        sizes = {image["id"]: [image["height"], image["width"]] for image in coco["images"]}
+        names = {image["id"]: frame_name(image["recording"], image["index"]) for image in coco["images"]}
+        boxes: dict[int, list[BoxLabel]] = {image_id: [] for image_id in sizes}
+        surfaces: dict[int, list[SurfaceLabel]] = {image_id: [] for image_id in sizes}
+        things: list[dict[str, Any]] = []
+        masks: list[dict[str, Any]] = []
+        corners: list[tuple[float, float, float, float]] = []
         for annotation in coco["annotations"]:
-            if is_thing[annotation["category_id"]]:
-                label = BoxLabel(annotation["category_id"], _corners(annotation), bool(annotation.get("iscrowd", 0)))
-                boxes[annotation["image_id"]].append(label)
+            image_id, category_id = annotation["image_id"], annotation["category_id"]
+            if category_id not in is_thing or image_id not in sizes:
+                key, what = (category_id, "category") if category_id not in is_thing else (image_id, "image")
+                raise ValueError(
+                    f"annotation {quoted(annotation['id'])} is of the {what} {quoted(key)}, which it does not list"
+                )
+            if is_thing[category_id]:
+                box = _corners(annotation)
+                things.append(annotation)
+                corners.append(box)
+                boxes[image_id].append(BoxLabel(category_id, box, bool(annotation.get("iscrowd", 0))))
             else:
-                rle = annotation["segmentation"]
-                if not isinstance(rle, dict) or not isinstance(rle["counts"], str):
-                    raise ValueError(f"annotation {annotation['id']} is no compressed run-length mask")
-                if list(rle["size"]) != sizes[annotation["image_id"]]:
-                    raise ValueError(f"the mask of annotation {annotation['id']} is not of its image's size")
-                surfaces[annotation["image_id"]].append(SurfaceLabel(annotation["category_id"], rle))
+                masks.append(annotation)
+                surfaces[image_id].append(SurfaceLabel(category_id, annotation["segmentation"]))
+        check_boxes(things, corners, names)
+        check_masks(masks, sizes, names)
         images = tuple(
             LabelledImage(
                 id=image["id"],
@@ -239,16 +255,19 @@ class DatasetIndex:
             MayhemError: the file is missing, is no JSON or is no dataset index.
         """
         try:
-            return cls.from_coco(json.loads(path.read_text()))
+            return cls.from_coco(json.loads(path.read_bytes()))
+        except PermissionError as error:
+            raise MayhemError(
+                f"Cannot read the dataset index {path} ({error.strerror}): check its permissions."
+            ) from error
         except OSError as error:
             reason = error.strerror or str(error)
             raise MayhemError(
                 f"Cannot read the dataset index {path} ({reason}): make one with `mayhem import-cvat`."
             ) from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise MayhemError(
-                f"{path} is no dataset index ({type(error).__name__}: {error}): make one with `mayhem import-cvat`."
-            ) from error
+        except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise MayhemError(f"{path} is no dataset index ({reason}): make one with `mayhem import-cvat`.") from error
 
 
 def dataset_hash(path: Path) -> str:
@@ -265,7 +284,7 @@ def _bbox(box: tuple[float, float, float, float]) -> dict[str, list[float]]:
 
 
 def _corners(annotation: dict[str, Any]) -> tuple[float, float, float, float]:
-    x1, y1, x2, y2 = (float(value) for value in annotation.get("corners", annotation["bbox"]))
+    x1, y1, x2, y2 = map(float, annotation.get("corners", annotation["bbox"]))
     return (x1, y1, x2, y2) if "corners" in annotation else (x1, y1, x1 + x2, y1 + y2)
 
 

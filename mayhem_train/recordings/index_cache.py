@@ -23,7 +23,7 @@ from mayhem_train.recordings.storages.storage import ENTRY, Connection, StorageI
 UNREAD = np.iinfo(np.int64).min
 """Stands for a stamp that has not been read."""
 
-_FORMAT = 2  # raised whenever what is written changes
+_FORMAT = 3  # raised whenever what is written changes
 _PATH = "\0"  # stands for the file's path in sentences, since the same file may be named differently next time
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -99,33 +99,49 @@ def open_storage(path: Path) -> Storage:
     raise MayhemError(f"{path} is {inside}no recording (it begins with {head[:8]!r}): name a .mcap, .db3 or .bag file.")
 
 
-def find_recordings(folder: Path) -> dict[str, Path]:
+def find_recordings(folder: Path, wanted: Collection[str] | None = None) -> dict[str, Path]:
     """Every recording in `folder` and below, by its stem.
 
     A folder counts as one recording, and the files in it do not count, when it has a metadata.yaml, when its files are
     the numbered parts of a recording of the folder's own name, or when they are the parts of a ROS 1 bag that
     `rosbag record --split` named by time. Other bags and files are each a recording.
 
+    Args:
+        folder: where to look.
+        wanted: stems; a folder that cannot be looked into is an error only where one of them is not found elsewhere.
+            None: all are wanted.
+
     Raises:
-        MayhemError: the folder is missing, or two recordings have the same stem.
+        MayhemError: the folder is missing, two recordings have the same stem, or a folder cannot be looked into.
     """
     found: dict[str, Path] = {}
+    unreadable: list[OSError] = []
     try:
         if not folder.is_dir():
             raise MayhemError(f"There is no folder {folder}: name the one that holds the recordings.")
-        paths = [folder] if _is_recording(folder) else _recordings_below(folder)
+        paths = [folder] if _is_recording(folder) else _recordings_below(folder, unreadable)
     except OSError as error:
-        raise MayhemError(f"Cannot look into {error.filename} ({error.strerror}): check its permissions.") from error
+        raise _cannot_look(error) from error
     for path in paths:
         stem = recording_stem(path)
         if stem in found:
             raise MayhemError(f"{found[stem]} and {path} are both called {stem!r}: rename one of them.")
         found[stem] = path
+    if unreadable and (wanted is None or not set(wanted) <= found.keys()):
+        raise _cannot_look(*unreadable) from unreadable[0]
     return found
 
 
-def _recordings_below(folder: Path, seen: set[str] | None = None) -> list[Path]:
-    """Every recording in a folder and below; folders that were `seen` are passed over, since links may go round."""
+def _cannot_look(first: OSError, *others: OSError) -> MayhemError:
+    more = f" and {len(others)} more" if others else ""
+    return MayhemError(f"Cannot look into {first.filename}{more} ({first.strerror}): check its permissions.")
+
+
+def _recordings_below(folder: Path, unreadable: list[OSError], seen: set[str] | None = None) -> list[Path]:
+    """Every recording in a folder and below, but for folders that are `unreadable`, which that list then tells of.
+
+    Folders that were `seen` are passed over, since links may go round.
+    """
     seen = set() if seen is None else seen
     seen.add(os.path.realpath(folder))
     found: list[Path] = []
@@ -135,7 +151,10 @@ def _recordings_below(folder: Path, seen: set[str] | None = None) -> list[Path]:
         if path.is_file() and _split_suffix(path.name)[1]:
             found.append(path)
         elif path.is_dir() and os.path.realpath(path) not in seen:
-            found.extend([path] if _is_recording(path) else _recordings_below(path, seen))
+            try:
+                found.extend([path] if _is_recording(path) else _recordings_below(path, unreadable, seen))
+            except OSError as error:
+                unreadable.append(OSError(error.errno, error.strerror, str(path)))
     return found
 
 
@@ -215,7 +234,10 @@ def _without_metadata(folder: Path) -> RecordingFiles:
     parts = _parts(folder)
     paths = tuple(part.path for part in parts)
     names = ", ".join(path.name for path in paths)
-    below = [path for path in _recordings_below(folder) if path.parent != folder or path.is_dir()]
+    unreadable: list[OSError] = []
+    below = [path for path in _recordings_below(folder, unreadable) if path.parent != folder or path.is_dir()]
+    if unreadable:
+        raise unreadable[0]
     if below:
         names = ", ".join(str(path.relative_to(folder)) for path in sorted([*below, *paths]))
         raise MayhemError(f"The folder {folder} holds several recordings: name them ({names}).")

@@ -79,11 +79,13 @@ def read_class_map(path: Path) -> ClassMap:
 def infer_class_map(files: Sequence[AnnotationFile]) -> ClassMap:
     """Labels drawn as boxes are things, labels drawn as polygons or masks are surfaces, in the order of `files`.
 
-    Within a file, the labels its task declares come first, then others as they appear. Labels never drawn are left out.
+    Within a file, labels come in the order in which its task declares them, or as they appear where it declares none.
+    Labels never drawn are left out.
 
     Raises:
-        MayhemError: a label is drawn both ways, or nothing is drawn at all.
+        MayhemError: a label is drawn both ways or is none that its file declares, or nothing is drawn at all.
     """
+    _refuse_undeclared(files)
     order = list(dict.fromkeys(label for file in files for label in (*file.labels, *_drawn_labels(file))))
     drawn_as_box: dict[str, Path] = {}
     drawn_as_surface: dict[str, Path] = {}
@@ -105,6 +107,19 @@ def infer_class_map(files: Sequence[AnnotationFile]) -> ClassMap:
     if not things and not surfaces:
         raise MayhemError(_nothing_to_learn(files))
     return ClassMap(things, surfaces)
+
+
+def _refuse_undeclared(files: Sequence[AnnotationFile]) -> None:
+    """A misspelt label would otherwise become a class of its own."""
+    for file in files:
+        for image in file.images if file.labels else ():
+            for shape in image.shapes:
+                if shape.label not in file.labels:
+                    raise MayhemError(
+                        f"{file.path}, image {image.name} has the label {quoted(shape.label)}, which is none of those "
+                        f"that the file declares ({', '.join(map(quoted, file.labels))}): correct it, or say in a "
+                        "class map what it is and pass that with --classes."
+                    )
 
 
 def _nothing_to_learn(files: Sequence[AnnotationFile]) -> str:

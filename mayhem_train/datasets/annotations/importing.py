@@ -201,7 +201,7 @@ def _find_frames(
     videos: Set[Path],
 ) -> dict[tuple[str, int], Frame]:
     """Looks every image up in its recording; also checks its index and its size."""
-    paths = find_recordings(folder)
+    paths = find_recordings(folder, wanted={stem for stem, _ in entries})
     frames: dict[tuple[str, int], Frame] = {}
     by_recording: dict[str, list[tuple[int, _Entry]]] = {}
     for (stem, index), entry in sorted(entries.items(), key=lambda item: item[0]):

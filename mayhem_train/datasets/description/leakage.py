@@ -46,7 +46,7 @@ class NearDuplicate:
 
 @dataclass(frozen=True)
 class NearDuplicates:
-    """The pairs, most alike first; how many frames were looked at; and the ones that could not be read."""
+    """The pairs, most alike first; how many frames were compared; and the ones that could not be read."""
 
     pairs: tuple[NearDuplicate, ...]
     frames: int
@@ -109,7 +109,10 @@ def find_near_duplicates(index: DatasetIndex, reader: FrameReader, limit: float)
         reader: reads its frames.
         limit: least similarity to be told.
     """
-    thumbnails = _Thumbnails(_Greys(reader), [image for image in index.images if image.split != UNUSED])
+    images = [image for image in index.images if image.split != UNUSED]
+    if len({image.split for image in images}) < 2:
+        return NearDuplicates((), 0, ())  # there is nothing to compare them with
+    thumbnails = _Thumbnails(_Greys(reader), images)
     pairs = []
     for earlier, held_out in _pairs_of_splits(DatasetIndex(index.categories, tuple(thumbnails.images))):
         for image in track(held_out, f"comparing {held_out[0].split} with {earlier[0].split}"):
@@ -118,7 +121,8 @@ def find_near_duplicates(index: DatasetIndex, reader: FrameReader, limit: float)
                 other, similarity = best
                 pairs.append(NearDuplicate(image.name, image.split, other.name, other.split, similarity))
     pairs.sort(key=lambda pair: (-pair.similarity, pair.frame, pair.other))
-    return NearDuplicates(tuple(pairs), len(thumbnails.images), tuple(thumbnails.unreadable))
+    compared = len(thumbnails.images) if len({image.split for image in thumbnails.images}) > 1 else 0
+    return NearDuplicates(tuple(pairs), compared, tuple(thumbnails.unreadable))
 
 
 def _pairs_of_splits(index: DatasetIndex) -> Iterator[tuple[tuple[LabelledImage, ...], tuple[LabelledImage, ...]]]:

@@ -21,9 +21,13 @@ from mayhem_train.datasets.annotations.shapes import AnnotatedImage
 from mayhem_train.datasets.prelabels.certainty import uncertainty
 from mayhem_train.datasets.prelabels.chosen_frames import Place, read_frames
 from mayhem_train.datasets.prelabels.predicted_shapes import Draughtsman
-from mayhem_train.outputs import refuse_existing, whole_folder
+from mayhem_train.outputs import refuse_existing, refuse_existing_folder, whole_folder
+from mayhem_train.recordings.guarding import refuse_within_ingested, refuse_within_recordings
+from mayhem_train.recordings.locating import find_recordings
 
 MANIFEST = "manifest.jsonl"
+
+_IMAGES = "images"  # what the folder of them says it is of
 
 
 @dataclass(frozen=True)
@@ -114,30 +118,38 @@ def write_prelabels(
         UsageError: as `refuse_bad_outputs`.
         MayhemError: something cannot be written.
     """
-    refuse_bad_outputs(out, images, [], force=force)
+    refuse_bad_outputs(out, images, recordings, [], force=force)
     with ExitStack() as stack:
         if images is not None:
-            folder = stack.enter_context(whole_folder(images, force=force))
+            folder = stack.enter_context(whole_folder(images, of=_IMAGES, force=force))
             _write_pictures(prelabels.frames, folder, recordings, distro)
         write_cvat(out, draughtsman.labels, [frame.image for frame in prelabels.frames], force=force)
 
 
-def refuse_bad_outputs(out: Path, images: Path | None, inputs: Iterable[Path], *, force: bool) -> None:
-    """Raises UsageError where an output exists and `force` is not set, or where one would replace another or an input.
+def refuse_bad_outputs(
+    out: Path, images: Path | None, recordings: Path, inputs: Iterable[Path], *, force: bool
+) -> None:
+    """Raises UsageError where an output exists and may not be replaced, or would replace another or an input.
 
     Args:
         out: the CVAT file.
         images: the folder of pictures, if any.
-        inputs: what is read.
+        recordings: the folder of recordings, none of which an output may change.
+        inputs: what else is read.
         force: replace what exists.
     """
     for path in (out, images):
         if path is None:
             continue
-        refuse_existing(path, force=force)
-        for other in (*inputs, out):
+        for other in (*inputs, recordings, out):
             if other is not path and other.resolve().is_relative_to(path.resolve()):
                 raise UsageError(f"{path}, to be written, would replace {other}: choose another place.")
+        option = "--out" if path is out else "--images"
+        refuse_within_recordings(path, find_recordings(recordings, wanted=()).values(), option)
+        refuse_within_ingested(path, option)
+    refuse_existing(out, force=force, begins=b"<")
+    if images is not None:
+        refuse_existing_folder(images, of=_IMAGES, force=force)
 
 
 def _refuse_shared_names(places: Iterable[Place]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mayhem_ros.errors import UsageError
-from mayhem_train.outputs import refuse_inputs_within
+from mayhem_train.recordings.guarding import refuse_within_recordings
 from mayhem_train.recordings.ingest.cluster import run_on_cluster
 from mayhem_train.recordings.ingest.ingestion import IngestJob
 from mayhem_train.recordings.ingest.options import IngestOptions
@@ -39,15 +39,15 @@ def ingest_recordings(
         ray_address: of a cluster whose machines see the same files under the same paths.
 
     Raises:
-        UsageError: two recordings have one name, one has a name that its files cannot bear, or would be overwritten
-            by its own results.
+        UsageError: two recordings have one name, one has a name that its files cannot bear, or its results would
+            be written into a recording.
         MayhemError: the cluster cannot be used.
     """
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} workers cannot work: ask for at least 1.")
     jobs = [IngestJob(path, out, options, force) for path in named_recordings(paths)]
     for job in jobs:
-        refuse_inputs_within(job.folder, paths)
+        refuse_within_recordings(job.folder, paths, "The folder of extracted files,")
     if ray_address is not None:
         return run_on_cluster(jobs, ray_address, listener, at_once=workers)
     cores = workers or os.cpu_count() or 1

@@ -80,7 +80,16 @@ def ingest_recording(job: IngestJob, progress: Progress = lambda _done, _total: 
                 finish(folder, {**key, "problems": list(recording.problems), **results.manifest})
     except OSError as error:
         raise MayhemError(
-            f"Cannot ingest {job.path} into {folder} ({error.strerror or error}): see to the disk and its "
-            "permissions; the same command goes on where this one stopped."
+            f"Cannot ingest {job.path} into {folder} ({error.strerror or error}): {_remedy(error)}."
         ) from error
     return IngestedRecording(str(folder), was_finished=False, counts=results.counts, remarks=results.remarks)
+
+
+def _remedy(error: OSError) -> str:
+    if isinstance(error, (NotADirectoryError, IsADirectoryError, FileExistsError)):
+        return "something else is where a folder would be, choose another --out"
+    if isinstance(error, PermissionError):
+        return "check its permissions"
+    if isinstance(error, FileNotFoundError):
+        return "choose another --out"
+    return "see to the disk; the same command goes on where this one stopped"

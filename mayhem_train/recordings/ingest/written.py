@@ -15,9 +15,12 @@ from mayhem_train.recordings.ingest.topics import CAMERA_INFO, FILE_KINDS, IMU, 
 _SUFFIXES = {"auto": ("png", "tiff")}
 
 
-def topic_notes(topics: Sequence[ChosenTopic]) -> list[dict[str, str]]:
+def topic_notes(topics: Sequence[ChosenTopic]) -> list[dict[str, Any]]:
     """What has to be noted of the topics before their first file is written; manifests hold it too."""
-    return [{"topic": chosen.topic.name, "kind": chosen.kind, "form": chosen.form} for chosen in topics]
+    return [
+        {"topic": chosen.topic.name, "kind": chosen.kind, "form": chosen.form, "messages": chosen.topic.count}
+        for chosen in topics
+    ]
 
 
 def written_files(folder: Path, notes: Mapping[str, Any]) -> list[Path]:
@@ -30,7 +33,7 @@ def written_files(folder: Path, notes: Mapping[str, Any]) -> list[Path]:
         folder / place / name
         for place, names in _patterns(folder.name, notes).items()
         for name in _files(folder / place)
-        if re.fullmatch(names, name)
+        if any(_is_written(name, pattern, messages) for pattern, messages in names)
     ]
 
 
@@ -45,12 +48,12 @@ def remove_files(folder: Path, files: Sequence[Path]) -> None:
 
 
 def count_lost(folder: Path, manifest: Mapping[str, Any]) -> int:
-    """How many of the files that a finished ingest wrote into its `folder` are no longer there.
+    """How many of the files that a finished ingest wrote into its `folder` are no longer there, or are empty.
 
     Raises:
         KeyError, TypeError, ValueError: the manifest is none.
     """
-    there = written_files(folder, manifest)
+    there = [file for file in written_files(folder, manifest) if not _is_empty(file)]
     files = {str(file.relative_to(folder)) for file in there}
     expected = [entry["file"] for entry in (*manifest["topics"], *manifest["merged_imu"]) if "file" in entry]
     expected += [calibration["file"] for entry in manifest["topics"] for calibration in entry.get("calibrations", ())]
@@ -62,28 +65,49 @@ def count_lost(folder: Path, manifest: Mapping[str, Any]) -> int:
     return lost
 
 
-def _patterns(stem: str, notes: Mapping[str, Any]) -> dict[str, str]:
-    """For each place that files are written to the regular expression of their names."""
-    names: dict[str, list[str]] = {"": [re.escape(MANIFEST)]}
+def _patterns(stem: str, notes: Mapping[str, Any]) -> dict[str, list[tuple[str, int]]]:
+    """For each place that files are written to the regular expressions of their names.
+
+    Where such a name has an index, it is below the number that stands with the expression.
+    """
+    names: dict[str, list[tuple[str, int]]] = {"": [(re.escape(MANIFEST), 0)]}
     table = _form("table", notes["parameters"]["table"])
     if table != NONE:
-        names[""].append(f"frames\\.{table}")
+        names[""].append((f"frames\\.{table}", 0))
     topics = [entry for entry in notes["topics"] if entry["form"] != NONE]
     for entry in topics:
-        topic, kind = entry["topic"], entry["kind"]
+        topic, kind, messages = entry["topic"], entry["kind"], int(entry["messages"])
         form = _form(POSES if kind == TRANSFORM else kind, entry["form"])
         place = re.escape(topic_place(topic))
         if kind in FILE_KINDS:
             suffixes = "|".join(_SUFFIXES.get(form, (form,)))
-            names[f"{kind}/{topic_place(topic)}"] = [f"{re.escape(stem)}-[0-9]{{6,}}\\.({suffixes})"]
+            pattern = f"{re.escape(stem)}-(?P<index>[0-9]{{6,}})\\.(?:{suffixes})"
+            names[f"{kind}/{topic_place(topic)}"] = [(pattern, messages)]
         elif kind == CAMERA_INFO:
-            names.setdefault(kind, []).append(f"{place}(\\.[0-9]{{6,}})?\\.{form}")
+            names.setdefault(kind, []).append((f"{place}(?:\\.(?P<index>[0-9]{{6,}}))?\\.{form}", messages))
         else:
-            names.setdefault(kind, []).append(f"{place}\\.{form}")
+            names.setdefault(kind, []).append((f"{place}\\.{form}", 0))
         if kind == IMU:
             others = (other["topic"] for other in topics if other["kind"] == IMU and other["topic"] != topic)
-            names[IMU] += [f"{re.escape(merged_place(topic, other))}\\.{form}" for other in others]
-    return {place: "|".join(choices) for place, choices in names.items()}
+            names[IMU] += [(f"{re.escape(merged_place(topic, other))}\\.{form}", 0) for other in others]
+    return names
+
+
+def _is_written(name: str, pattern: str, messages: int) -> bool:
+    """Whether a file's name is of the pattern, and its index, if it has one, that of a message as it is written."""
+    match = re.fullmatch(pattern, name)
+    if match is None:
+        return False
+    index = match.groupdict().get("index")
+    return index is None or (int(index) < messages and index == f"{int(index):06d}")
+
+
+def _is_empty(file: Path) -> bool:
+    """Whether there is nothing in a file, as in none that an ingest writes."""
+    try:
+        return file.stat().st_size == 0
+    except FileNotFoundError:  # a link that leads nowhere
+        return True
 
 
 def _form(kind: str, form: str) -> str:

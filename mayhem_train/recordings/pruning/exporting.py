@@ -6,7 +6,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_train.outputs import whole_file
-from mayhem_train.recordings.frame import Frame
+from mayhem_train.outputs import cannot_write, whole_file
+from mayhem_train.recordings.frame import Frame, frame_name, parse_frame_name
 from mayhem_train.recordings.jpeg_flaws import jpeg_flaws
 from mayhem_train.recordings.recording import Recording
 
 FORMATS = ("png", "jpg")
 
+_SUFFIXES = tuple(f".{image_format}" for image_format in FORMATS)
+_MARK = b"mayhem frame "
+_MARK_WITHIN = 8192  # bytes from the start; the comment ends there too
 _PNG_HEAD = 33  # the signature and the IHDR chunk
 _ENDS = {"png": b"\0\0\0\0IEND\xaeB`\x82", "jpg": b"\xff\xd9"}
 
@@ -55,9 +58,58 @@ def export_frames(
     return written
 
 
+def stale_images(folder: Path, kept: Mapping[str, Sequence[Frame]], image_format: str) -> list[Path]:
+    """The images in `folder` that exports of these recordings wrote, but one of the `kept` frames would not.
+
+    Only those count that are called as the frame that their comment names; `kept` has the frames by recording.
+
+    Raises:
+        MayhemError: an image cannot be read.
+    """
+    names = {Path(frame.name).with_suffix(f".{image_format}").name for frames in kept.values() for frame in frames}
+    stale = []
+    for path in sorted(folder.glob("*")):
+        if path.name in names or path.suffix not in _SUFFIXES or not path.is_file():
+            continue
+        try:
+            recording, _ = parse_frame_name(f"{path.stem}.png")
+        except MayhemError:
+            continue  # somebody's image
+        if recording in kept and _shown(path) == f"{path.stem}.png":
+            stale.append(path)
+    return stale
+
+
+def remove_images(paths: Iterable[Path]) -> None:
+    """Removes exported images.
+
+    Raises:
+        MayhemError: one cannot be removed.
+    """
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+
+
 def _comment(frame: Frame) -> bytes:
     """The frame's identity, of which the name lacks the topic and the times."""
-    return b"mayhem frame " + json.dumps(vars(frame)).encode()
+    return _MARK + json.dumps(vars(frame)).encode()
+
+
+def _shown(path: Path) -> str:
+    """The name of the frame that an exported image says it shows; empty for any other file."""
+    try:
+        with path.open("rb") as stream:
+            _, _, comment = stream.read(_MARK_WITHIN).partition(_MARK)
+    except OSError as error:
+        raise MayhemError(f"Cannot read {path} ({error.strerror}): check its permissions.") from error
+    try:
+        fields, _ = json.JSONDecoder().raw_decode(comment.decode(errors="replace"))
+        return frame_name(fields["recording"], fields["index"])
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def _encode(rgb: NDArray[np.uint8], image_format: str, comment: bytes) -> bytes:

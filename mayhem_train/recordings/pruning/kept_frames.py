@@ -107,7 +107,8 @@ def read_document(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
     except OSError as error:
-        raise MayhemError(f"Cannot read {path} ({error.strerror}): name the file that `mayhem prune` wrote.") from error
+        remedy = "check its permissions" if isinstance(error, PermissionError) else "name the file `mayhem prune` wrote"
+        raise MayhemError(f"Cannot read {path} ({error.strerror}): {remedy}.") from error
     except (ValueError, RecursionError) as error:
         raise MayhemError(f"{path} is no JSON ({error}): name the file that `mayhem prune` wrote.") from error
     if not isinstance(document, dict):

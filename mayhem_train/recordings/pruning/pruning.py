@@ -11,11 +11,13 @@ from typing import Any
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.console import track
+from mayhem_train.outputs import cannot_write, refuse_existing
 from mayhem_train.recordings.exclusive import exclusive
 from mayhem_train.recordings.frame import Frame
-from mayhem_train.recordings.locating import METADATA, recording_files
+from mayhem_train.recordings.guarding import refuse_within_ingested, refuse_within_recordings
+from mayhem_train.recordings.locating import recording_files
 from mayhem_train.recordings.named_recordings import named_recordings
-from mayhem_train.recordings.pruning.exporting import export_frames
+from mayhem_train.recordings.pruning.exporting import export_frames, remove_images, stale_images
 from mayhem_train.recordings.pruning.journal import Journal
 from mayhem_train.recordings.pruning.kept_frames import AuditRow, read_document, read_kept_frames, write_kept_frames
 from mayhem_train.recordings.pruning.selection import PruneSettings, frame_indices, select_frames
@@ -33,6 +35,7 @@ class Pruned:
         was_there: kept.json had been finished before and was left as it is.
         resumed: how many of the rows an earlier, stopped run had decided.
         exported: how many images were written now.
+        stale: how many images of an earlier export lie among them that show what is not kept, or in another format.
         failures: one sentence for each recording that could not be pruned.
     """
 
@@ -41,6 +44,7 @@ class Pruned:
     was_there: bool
     resumed: int
     exported: int
+    stale: int
     failures: tuple[str, ...]
 
 
@@ -60,7 +64,8 @@ def prune(
 
     Rows are noted beside `out` in `.<name>.partial/` until it is written: called again with the same arguments, a
     stopped run goes on after the last of them. A finished `out` of the same settings and recordings is left as it is
-    unless `force` is set, and only images that are missing are exported. The result does not depend on `workers`.
+    unless `force` is set, and only images that are missing are exported; `force` also removes those of these
+    recordings that an earlier export wrote and that are not kept. The result does not depend on `workers`.
 
     Raises:
         UsageError: two recordings have the same name, a topic is missing, or `out` exists with something else.
@@ -69,16 +74,19 @@ def prune(
     recordings = named_recordings(recordings)
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder: name a file in it, such as {out / 'kept.json'}.")
-    for path in recordings:
-        _refuse_within(out, path)
-    if export is not None and export.exists() and not export.is_dir():
-        raise UsageError(f"--export {export} is a file: name a folder for the images.")
+    refuse_within_recordings(out, recordings)
+    refuse_within_ingested(out)
+    refuse_existing(out, force=True, begins=b"{")  # without force it may be finished
+    if export is not None:
+        if export.exists() and not export.is_dir():
+            raise UsageError(f"--export {export} is a file: name a folder for the images.")
+        refuse_within_recordings(export, recordings, "--export", replaced=False)
     sources, failures = _open_all(recordings, topic, distro, settings)
     if not sources:
         raise MayhemError(" ".join(failures))
     made_with = {**asdict(settings), "distro": distro, "recordings": [source.to_json() for source in sources]}
     finished = None if force else _finished(out, made_with, sources)
-    resumed, exported = 0, 0
+    resumed, exported, stale = 0, 0, 0
     if finished is not None:
         rows, kept = finished
         failures += _undecodable(sources, rows)
@@ -94,8 +102,8 @@ def prune(
     if len(failures) == len(recordings):
         raise MayhemError(" ".join(failures))
     if export is not None:
-        exported = _export_all(sources, rows, frozenset(kept), export, image_format, workers, force)
-    return Pruned(rows, kept, finished is not None, resumed, exported, tuple(failures))
+        exported, stale = _export_all(sources, rows, frozenset(kept), export, image_format, workers, force)
+    return Pruned(rows, kept, finished is not None, resumed, exported, stale, tuple(failures))
 
 
 @dataclass(frozen=True)
@@ -189,8 +197,8 @@ def _export_all(
     image_format: str,
     workers: int,
     force: bool,
-) -> int:
-    """How many images were written."""
+) -> tuple[int, int]:
+    """How many images were written, and how many are left that show something else."""
     alone = min(workers, len(sources)) <= 1
     frames: dict[str, list[Frame]] = {source.recording.stem: [] for source in sources}
     for row in rows:
@@ -201,7 +209,11 @@ def _export_all(
     ]
     with _alone_in(folder):
         counts = each(_export, jobs, workers)
-        return sum(counts if alone else track(counts, "Exporting", len(jobs)))
+        written = sum(counts if alone else track(counts, "Exporting", len(jobs)))
+        stale = stale_images(folder, frames, image_format)
+        if force:
+            remove_images(stale)
+        return written, 0 if force else len(stale)
 
 
 def _open_all(
@@ -260,18 +272,6 @@ def _finished(
     )
 
 
-def _refuse_within(out: Path, path: Path) -> None:
-    """Raises UsageError where `out` would be a file of the recording at `path`, or lie in its folder."""
-    whole = path.parent if path.name == METADATA else path
-    try:
-        files: tuple[Path, ...] = recording_files(path).paths
-    except MayhemError:  # said when it is opened
-        files = ()
-    for place in (whole, *files, *(file.with_name(METADATA) for file in files)):
-        if out.resolve().is_relative_to(place.resolve()):
-            raise UsageError(f"--out {out} is a part of the recording {path}: choose another place.")
-
-
 @contextmanager
 def _working_beside(out: Path) -> Iterator[None]:
     """Nobody else prunes to `out` within the block; an error of the disk is one of the journals."""
@@ -279,9 +279,7 @@ def _working_beside(out: Path) -> Iterator[None]:
         with exclusive(_journals(out) / "lock", f"prunes to {out}"):
             yield
     except OSError as error:
-        raise MayhemError(
-            f"Cannot write beside {out} ({error.strerror or error}): free the disk or choose another place."
-        ) from error
+        raise cannot_write(f"beside {out}", error) from error
 
 
 @contextmanager

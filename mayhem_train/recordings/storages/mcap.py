@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from mcap.data_stream import ReadDataStream
 from mcap.exceptions import McapError
 from mcap.opcode import Opcode
-from mcap.records import Channel, ChunkIndex, Footer, Schema, Statistics
+from mcap.records import Channel, ChunkIndex, Schema, Statistics
 from numpy.typing import NDArray
 from zlib_ng import zlib_ng  # a chunk's checksum takes zlib as long as its decompression
 
@@ -33,7 +34,9 @@ _MESSAGE = struct.Struct("<BQHIQQ")  # opcode, length, channel, sequence, log ti
 _CHUNK = struct.Struct("<BQQQQII")  # opcode, length, start time, end time, uncompressed size, its CRC, length of a name
 _INDEX = struct.Struct("<BQHI")  # opcode, length, channel, bytes of the index array
 _INDEX_ENTRY = np.dtype([("log_time_ns", "<u8"), ("offset", "<u8")])
-_FOOTER_SIZE = _RECORD.size + 20
+_FOOTER = struct.Struct("<BQQQI")  # opcode, length, start of the summary, start of the summary offsets, CRC of both
+_DATA_END = _RECORD.size + 4  # bytes of the record that ends the data
+_SUMMARY_OFFSET = _RECORD.size + 17  # bytes of a record that says where the summary has which records
 _CHANNELS = 2**16
 _LATEST_NS = 2**63 - 1  # what an ENTRY and a stamp can hold
 _LONGEST_NAME = 64  # of a compression
@@ -55,10 +58,12 @@ class McapStorage:
 
     def index(self) -> StorageIndex:
         """From the summary and the message indexes, or else by walking over every record's head."""
+        damage = self._end_damage()
         try:
-            return self._indexed()
+            index = self._indexed()
         except (*_MALFORMED, MayhemError):
-            return self._scanned()  # no index or a damaged one: the records themselves may be whole
+            index = self._scanned()  # no index or a damaged one: the records themselves may be whole
+        return replace(index, problems=(damage, *index.problems)) if damage else index
 
     def read(self, block: int, offset: int, size: int | None = None) -> bytes:
         """The message record at `offset` of the chunk at `block`, or of the file."""
@@ -117,13 +122,54 @@ class McapStorage:
 
     def _summary(self) -> Iterator[tuple[int, ReadDataStream]]:
         """Opcode and body of each record of the summary; none where the file does not end as it should or has none."""
-        end = self._file.size - len(MAGIC) - _FOOTER_SIZE
-        if end < len(MAGIC) or self._file.read(self._file.size - len(MAGIC), len(MAGIC)) != MAGIC:
+        footer = self._footer()
+        if footer is None or not self._has_closing_magic:
             return
-        footer = Footer.read(_stream(self._file.read_exactly(end + _RECORD.size, _FOOTER_SIZE - _RECORD.size)))
+        end = footer.position
         for opcode, body, length in _walk(self._file.read, footer.summary_start or end, end):
             if opcode in (Opcode.SCHEMA, Opcode.CHANNEL, Opcode.STATISTICS, Opcode.CHUNK_INDEX):
                 yield opcode, _stream(self._file.read_exactly(body, length))
+
+    def _end_damage(self) -> str:
+        """One sentence where the file was not cut off but its end is not as it should be, or nothing.
+
+        That tools write no summary, or an empty one, is as it should be.
+        """
+        footer = self._footer()
+        if footer is None:
+            return ""
+        is_whole = (
+            (footer.opcode, footer.length) == (Opcode.FOOTER, _FOOTER.size - _RECORD.size)
+            and self._is_record(Opcode.DATA_END, (footer.summary_start or footer.position) - _DATA_END, _DATA_END)
+            and (
+                footer.offsets_start in (0, footer.position)
+                or self._is_record(Opcode.SUMMARY_OFFSET, footer.offsets_start, _SUMMARY_OFFSET)
+            )
+        )
+        if is_whole == self._has_closing_magic:  # else it is as it should be, or not there
+            return ""
+        what = "its last 8 bytes are" if is_whole else "its footer is"
+        return (
+            f"The end of {self.path} is damaged ({what} not as MCAP has it): the messages before it are read, but "
+            "copy the file from its source."
+        )
+
+    @property
+    def _has_closing_magic(self) -> bool:
+        return self._file.read(max(0, self._file.size - len(MAGIC)), len(MAGIC)) == MAGIC
+
+    def _footer(self) -> _Footer | None:
+        """What stands where the footer should, or None where the file is too short to have one."""
+        position = self._file.size - len(MAGIC) - _FOOTER.size
+        if position < len(MAGIC):
+            return None
+        return _Footer(position, *_FOOTER.unpack(self._file.read_exactly(position, _FOOTER.size)))
+
+    def _is_record(self, opcode: int, position: int, size: int) -> bool:
+        """Whether a record of that kind and size, its head included, stands there."""
+        if not len(MAGIC) <= position < self._file.size - _RECORD.size:
+            return False
+        return _RECORD.unpack(self._file.read_exactly(position, _RECORD.size)) == (opcode, size - _RECORD.size)
 
     def _index_chunk(self, chunk: ChunkIndex, contents: _Contents) -> None:
         """Takes the message indexes that stand behind a chunk."""
@@ -145,17 +191,25 @@ class McapStorage:
     def _scanned(self) -> StorageIndex:
         """Every message up to where the file breaks off."""
         contents = _Contents(self.path)
-        size = self._file.size
-        whole = False
-        for opcode, body, length in _walk(self._file.read, len(MAGIC), size):
+        size, footer = self._file.size, self._footer()
+        has_end = footer is not None and self._has_closing_magic
+        limit = footer.position if footer is not None and has_end else size
+        reached, end = len(MAGIC), 0  # of the last record, and of the file as far as its footer says
+        for opcode, body, length in _walk(self._file.read, len(MAGIC), limit):
+            reached = body + length
             if opcode == Opcode.CHUNK:
-                self._scan_chunk(body - _RECORD.size, min(body + length, size), contents)
-            elif body + length <= size:
+                self._scan_chunk(body - _RECORD.size, min(reached, limit), contents)
+            elif reached <= limit:
                 contents.add_record(opcode, self._file.read, body, length, 0)
-            whole = whole or opcode == Opcode.FOOTER
-        if not whole:
+            if opcode == Opcode.FOOTER and _RECORD.size + length == _FOOTER.size:
+                end = reached + len(MAGIC)
+        if reached != limit if has_end else not 0 < end <= size:
             contents.problems.append(
                 f"{self.path} is cut off: {contents.count} messages before the end could be recovered."
+            )
+        elif not has_end and end < size:
+            contents.problems.append(
+                f"{self.path} goes on for {size - end} bytes behind its end: copy it from its source."
             )
         return contents.index()
 
@@ -237,6 +291,17 @@ class McapStorage:
         name, size = tail[:name_length].decode(errors="replace"), int.from_bytes(tail[name_length:], "little")
         start = position + _CHUNK.size + len(tail)
         return _ChunkHead("" if name == "none" else name, uncompressed_size, checksum, start, size)
+
+
+class _Footer(NamedTuple):
+    """What the file's last record says, whatever it is; `position` is where it begins, 0 stands for no summary."""
+
+    position: int
+    opcode: int
+    length: int
+    summary_start: int
+    offsets_start: int
+    checksum: int
 
 
 class _ChunkHead(NamedTuple):

@@ -28,6 +28,8 @@ def read_document(path: Path) -> Element:
         with path.open("rb") as stream:
             is_archive = stream.read(2) == b"PK"
         content = _from_archive(path) if is_archive else path.read_bytes()
+    except PermissionError as error:
+        raise MayhemError(f"Cannot read {path} ({error.strerror}): check its permissions.") from error
     except OSError as error:
         raise MayhemError(f"Cannot read {path} ({error.strerror or error}): name a CVAT annotation file.") from error
     if not content:

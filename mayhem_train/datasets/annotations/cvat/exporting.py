@@ -20,6 +20,8 @@ from mayhem_train.datasets.quoting import quoted
 from mayhem_train.outputs import whole_folder
 
 GENERATED = "labels.xml"
+LABELS = "labels"
+"""What the folder says it is of (see `whole_folder`)."""
 
 _SUFFIX = re.compile(r"\.(?:xml|zip)$", re.IGNORECASE)
 
@@ -38,7 +40,7 @@ def export_cvat(index: DatasetIndex, out: Path, *, force: bool = False) -> tuple
         The files written, in the order of the index's documents, generated labels last.
 
     Raises:
-        UsageError: `out` exists.
+        UsageError: `out` exists and `force` is not set, or it holds what no such export wrote.
         MayhemError: it cannot be written, there is nothing to write, or what the index keeps of a document is damaged.
     """
     images_of: dict[int, dict[int, LabelledImage]] = {}
@@ -47,7 +49,7 @@ def export_cvat(index: DatasetIndex, out: Path, *, force: bool = False) -> tuple
             images_of.setdefault(image.origin.document, {})[image.origin.place] = image
     generated = [image for image in index.images if image.origin is None]
     names: list[str] = []
-    with whole_folder(out, force=force) as partial:
+    with whole_folder(out, of=LABELS, force=force) as partial:
         for number, document in enumerate(index.documents):
             root = _document(document, images_of.get(number, {}))
             if root is not None:

@@ -48,7 +48,7 @@ def read_shape(element: Element, label: str | None, source: str, width: int, hei
     if element.tag == "box":
         is_crowd = IS_CROWD in said["attributes"]
         said["attributes"] = tuple(pair for pair in said["attributes"] if pair != IS_CROWD)
-        return BoxShape(label, _box(element, place), _z_order(element, place), is_crowd, **said)
+        return BoxShape(label, _box(element, width, height, place), _z_order(element, place), is_crowd, **said)
     if element.tag == "polygon":
         return PolygonShape(label, _polygon(element, width, height, place), _z_order(element, place), **said)
     if element.tag == "ellipse":
@@ -74,10 +74,11 @@ def whole_number(element: Element, attribute: str, place: str) -> int:
         ) from error
 
 
-def _box(element: Element, place: str) -> tuple[float, float, float, float]:
+def _box(element: Element, width: int, height: int, place: str) -> tuple[float, float, float, float]:
     x1, y1, x2, y2 = (_number(element, side, place) for side in ("xtl", "ytl", "xbr", "ybr"))
     if x2 < x1 or y2 < y1:
         raise MayhemError(f"{place} is reversed ({x1:g}, {y1:g} to {x2:g}, {y2:g}): draw it again in CVAT.")
+    _refuse_far(max(map(abs, (x1, y1, x2, y2))), width, height, place)
     angle = _rotation(element, place)
     if not angle:
         return x1, y1, x2, y2
@@ -97,8 +98,7 @@ def _polygon(element: Element, width: int, height: int, place: str) -> NDArray[n
         raise MayhemError(f"{place} has fewer than three points: delete it in CVAT.")
     if not np.isfinite(points).all():
         raise MayhemError(f"{place} has a point that is no finite number: draw it again in CVAT.")
-    if np.abs(points).max() > _FARTHEST_VERTEX_IN_IMAGE_SIZES * max(width, height):
-        raise MayhemError(f"{place} has a point far outside the image: draw it again in CVAT.")
+    _refuse_far(np.abs(points).max(), width, height, place)
     return points
 
 
@@ -107,9 +107,7 @@ def _ellipse(element: Element, width: int, height: int, place: str) -> NDArray[n
     centre_x, centre_y, radius_x, radius_y = (_number(element, name, place) for name in ("cx", "cy", "rx", "ry"))
     if min(radius_x, radius_y) <= 0:
         raise MayhemError(f"{place} has radii of {radius_x:g} and {radius_y:g} pixels: draw it again in CVAT.")
-    reach = max(abs(centre_x), abs(centre_y)) + max(radius_x, radius_y)
-    if reach > _FARTHEST_VERTEX_IN_IMAGE_SIZES * max(width, height):
-        raise MayhemError(f"{place} has a point far outside the image: draw it again in CVAT.")
+    _refuse_far(max(abs(centre_x), abs(centre_y)) + max(radius_x, radius_y), width, height, place)
     angle = _rotation(element, place)
     cosine, sine = math.cos(angle), math.sin(angle)
     across, down = math.atan2(-radius_y * sine, radius_x * cosine), math.atan2(radius_y * cosine, radius_x * sine)
@@ -139,6 +137,12 @@ def _mask(element: Element, width: int, height: int, place: str) -> tuple[NDArra
             "export it from CVAT again."
         )
     return runs, (left, top, columns, rows)
+
+
+def _refuse_far(reach: float, width: int, height: int, place: str) -> None:
+    """`reach` is the largest coordinate of the shape."""
+    if reach > _FARTHEST_VERTEX_IN_IMAGE_SIZES * max(width, height):
+        raise MayhemError(f"{place} has a point far outside the image: draw it again in CVAT.")
 
 
 def _z_order(element: Element, place: str) -> int:
