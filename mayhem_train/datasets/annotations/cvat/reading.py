@@ -39,7 +39,8 @@ def read_cvat(path: Path, video_recordings: Mapping[str, str] = MappingProxyType
             name, a shape or a track that cannot be; the sentence names the file and the image or the track.
     """
     root = read_document(path)
-    labels = tuple(name.text.strip() for name in root.findall("meta/*/labels/label/name") if name.text)
+    names = ((name.text or "").strip() for name in root.findall("meta/*/labels/label/name"))
+    labels = tuple(name for name in names if name)
     listed = root.findall("image")
     has_tracks = root.find("track") is not None
     if has_tracks:
