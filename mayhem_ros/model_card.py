@@ -12,6 +12,7 @@ from mayhem_ros.errors import MayhemError
 METADATA_KEY = "mayhem_model_card"
 FORMAT_VERSION = 1
 TASKS = ("multitask", "detection", "segmentation")
+PRECISIONS = ("fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True)
@@ -64,13 +65,14 @@ class Origin:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """The whole card."""
+    """The whole card; `precision` is what the network computes its features in."""
 
     task: str
     detection_classes: tuple[DetectionClass, ...]
     segmentation_classes: tuple[SegmentationClass, ...]
     input: InputSpecification
     origin: Origin
+    precision: str = "fp32"
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
@@ -78,6 +80,8 @@ class ModelCard:
             raise ValueError(f"format_version is {self.format_version}, and this software reads {FORMAT_VERSION}")
         if self.task not in TASKS:
             raise ValueError(f"task is {self.task!r}, not one of {', '.join(TASKS)}")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision is {self.precision!r}, not one of {', '.join(PRECISIONS)}")
         if self.task != "segmentation" and not self.detection_classes:
             raise ValueError(f"task {self.task} has no detection classes")
         if self.task != "detection" and not self.segmentation_classes:
@@ -119,6 +123,7 @@ class ModelCard:
                 ),
                 input=InputSpecification(**fields["input"]),
                 origin=Origin(**fields["origin"]),
+                precision=fields.get("precision", "fp32"),  # what cards of older files say nothing of
                 format_version=int(fields["format_version"]),
             )
         except KeyError as error:

@@ -41,7 +41,7 @@ def random_images(seed: int, count: int, classes: int = 3) -> list[tuple]:
 
 
 def pycocotools_precision(images: list[tuple], classes: int) -> np.ndarray:
-    """[IoU threshold, recall, class] at area "all", 100 detections."""
+    """[IoU threshold, recall, class, area] at areas "all", "small", "medium" and "large", 100 detections."""
     truth, predictions = [], []
     for image_id, (truth_boxes, truth_labels, crowd, boxes, scores, labels) in enumerate(images, start=1):
         for box, label, is_crowd in zip(truth_boxes, truth_labels, crowd, strict=True):
@@ -77,11 +77,12 @@ def pycocotools_precision(images: list[tuple], classes: int) -> np.ndarray:
         evaluation = COCOeval(coco, coco.loadRes(predictions), "bbox")
         evaluation.evaluate()
         evaluation.accumulate()
-    return evaluation.eval["precision"][:, :, :, 0, -1]
+    return evaluation.eval["precision"][..., -1]
 
 
-def mean(values: np.ndarray) -> float:
-    return float(values[values > -1].mean())
+def mean(values: np.ndarray) -> float | None:
+    counted = values[values > -1]
+    return float(counted.mean()) if counted.size else None
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -91,7 +92,8 @@ def test_every_figure_equals_that_of_pycocotools(seed: int) -> None:
     for image_id, image in enumerate(images, start=1):
         scorer.add(image_id, *image)
     metrics = scorer.compute()
-    precision = pycocotools_precision(images, 3)
+    by_area = pycocotools_precision(images, 3)
+    precision = by_area[..., 0]
     assert metrics.map == pytest.approx(mean(precision), abs=1e-12)
     assert metrics.ap50 == pytest.approx(mean(precision[0]), abs=1e-12)
     assert metrics.ap75 == pytest.approx(mean(precision[5]), abs=1e-12)
@@ -99,6 +101,32 @@ def test_every_figure_equals_that_of_pycocotools(seed: int) -> None:
         expected = (mean(precision[:, :, k]), mean(precision[0, :, k]), mean(precision[5, :, k]))
         found = metrics.per_class[name]
         assert (found.ap, found.ap50, found.ap75) == pytest.approx(expected, abs=1e-12)
+        sizes = tuple(mean(by_area[:, :, k, area]) for area in (1, 2, 3))
+        assert (found.ap_small, found.ap_medium, found.ap_large) == pytest.approx(sizes, abs=1e-12)
+    sizes = tuple(mean(by_area[..., area]) for area in (1, 2, 3))
+    assert (metrics.ap_small, metrics.ap_medium, metrics.ap_large) == pytest.approx(sizes, abs=1e-12)
+
+
+@pytest.mark.parametrize("iou", [0.5, 0.75])
+def test_the_curves_are_those_that_pycocotools_averages(iou: float) -> None:
+    images = random_images(3, 40)
+    scorer = DetectionScorer((*NAMES, "forklift"))
+    for image_id, image in enumerate(images, start=1):
+        scorer.add(image_id, *image)
+    curves = scorer.precision_recall(iou)
+    precision = pycocotools_precision(images, 3)[{0.5: 0, 0.75: 5}[iou], :, :, 0]
+    assert set(curves) == set(NAMES), "a class without ground truth has no curve"
+    for k, name in enumerate(NAMES):
+        assert curves[name].precision == pytest.approx(precision[:, k], abs=1e-12)
+        assert curves[name].average == pytest.approx(mean(precision[:, k]), abs=1e-12)
+
+
+def test_a_size_is_judged_by_its_own_objects_only() -> None:
+    scorer = DetectionScorer(["person"])
+    small, large = [0, 0, 31, 31], [100, 100, 300, 300]
+    scorer.add(1, [small, large], [1, 1], [False, False], [large], [0.9], [1])
+    found = scorer.compute().per_class["person"]
+    assert (found.ap_small, found.ap_medium, found.ap_large) == (0.0, None, 1.0)
 
 
 def test_computing_twice_and_in_between_does_not_change_the_figures() -> None:
@@ -116,7 +144,7 @@ def test_a_class_without_ground_truth_is_not_applicable_and_leaves_the_mean_alon
     scorer.add(1, [[0, 0, 10, 10]], [1], [False], [[0, 0, 10, 10], [50, 50, 60, 60]], [0.9, 0.8], [1, 3])
     metrics = scorer.compute()
     assert metrics.per_class == {
-        "person": ClassAP(1.0, 1.0, 1.0),
+        "person": ClassAP(1.0, 1.0, 1.0, ap_small=1.0),
         "box": ClassAP(None, None, None),
         "agv": ClassAP(None, None, None),
     }
@@ -126,7 +154,7 @@ def test_a_class_without_ground_truth_is_not_applicable_and_leaves_the_mean_alon
 def test_a_labelled_class_that_is_never_detected_scores_zero() -> None:
     scorer = DetectionScorer(["person"])
     scorer.add(1, [[0, 0, 10, 10]], [1], [False], *NOTHING)
-    assert scorer.compute().per_class == {"person": ClassAP(0.0, 0.0, 0.0)}
+    assert scorer.compute().per_class == {"person": ClassAP(0.0, 0.0, 0.0, ap_small=0.0)}
 
 
 def test_predictions_on_images_without_labels_cost_precision() -> None:

@@ -57,7 +57,7 @@ def test_classes_that_the_model_does_not_know_count_as_undetected_and_are_named(
     assert scores.detection is not None
     assert scores.segmentation is not None
     assert scores.missing_in_model == ("person", "floor")
-    assert scores.detection.per_class["person"] == ClassAP(0.0, 0.0, 0.0)
+    assert scores.detection.per_class["person"] == ClassAP(0.0, 0.0, 0.0, ap_small=0.0)
     assert scores.segmentation.iou["floor"] == 0.0
 
 

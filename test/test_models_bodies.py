@@ -10,7 +10,7 @@ import torch
 from torchvision.models import MobileNet_V2_Weights, Weights, WeightsEnum, mobilenet_v2, mobilenet_v3_large
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_train.models.bodies import MobileNetBody, build_body
+from mayhem_train.models.bodies import build_body, mobilenet_body
 from mayhem_train.models.features import FeatureChannels
 from mayhem_train.models.imagenet_weights import load_imagenet_weights
 
@@ -33,7 +33,7 @@ def test_cutting_a_mobilenet_changes_nothing_it_computes(network, first, second,
     images = torch.randn(1, 3, 96, 128)
     with torch.inference_mode():
         expected = whole.features(images)
-        features = MobileNetBody(whole.features, first, second, channels).eval()(images)
+        features = mobilenet_body(whole.features, first, second, channels).eval()(images)
     torch.testing.assert_close(features.c5, expected, rtol=0, atol=0)
 
 
@@ -84,5 +84,8 @@ def test_weights_that_cannot_be_had_say_what_to_do(tmp_path, monkeypatch):
 
 
 def test_an_unknown_body_names_the_known_ones():
-    with pytest.raises(UsageError, match="'resnet': choose one of mobilenet_v3_large, mobilenet_v2"):
+    with pytest.raises(
+        UsageError,
+        match=r"'resnet': did you mean resnet50\? All of them are mobilenet_v3_large, mobilenet_v2, resnet50",
+    ):
         build_body("resnet", "none")

@@ -11,8 +11,9 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.ops import batched_nms
 
 from mayhem_train.models.features import FeatureChannels
-from mayhem_train.models.lraspp import LRASPP, most_likely
+from mayhem_train.models.lraspp import LRASPP
 from mayhem_train.models.overlaps import suppress_overlaps
+from mayhem_train.models.segmentation import most_likely
 from mayhem_train.models.ssdlite import BoxPredictions, SSDLite
 
 CHANNELS = FeatureChannels(8, 8, 8)
@@ -135,7 +136,7 @@ def test_suppression_keeps_what_torchvision_keeps():
 
 
 def test_unlabelled_pixels_teach_nothing():
-    head = LRASPP(CHANNELS, classes=1)
+    head = LRASPP(CHANNELS, outputs=2)
     logits = torch.zeros(1, 2, 2, 2, requires_grad=True)
     masks = torch.full((1, 16, 16), 255, dtype=torch.uint8)
     masks[0, :4] = 1
@@ -147,7 +148,7 @@ def test_unlabelled_pixels_teach_nothing():
 
 
 def test_a_batch_without_any_labelled_pixel_has_zero_loss():
-    head = LRASPP(CHANNELS, classes=1)
+    head = LRASPP(CHANNELS, outputs=2)
     logits = torch.randn(1, 2, 2, 2, requires_grad=True)
     loss = head.losses(logits, Truth((), (), torch.full((1, 16, 16), 255, dtype=torch.uint8)))["cross_entropy"]
     assert loss == 0

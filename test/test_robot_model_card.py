@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -72,3 +73,13 @@ def test_only_finite_numbers_are_read_and_written(constant: str) -> None:
     origin = replace(card().origin, metrics={"mAP50": float(constant)})
     with pytest.raises(ValueError, match="not JSON compliant"):
         replace(card(), origin=origin).to_json()
+
+
+def test_a_card_says_the_precision_and_one_that_does_not_is_of_float32() -> None:
+    quantised = replace(card(), precision="int8")
+    assert ModelCard.from_json(quantised.to_json()) == quantised != card()
+    older = json.loads(card().to_json())
+    del older["precision"]
+    assert ModelCard.from_json(json.dumps(older)) == card()
+    with pytest.raises(ValueError, match="precision is 'fp8', not one of fp32, fp16, int8"):
+        replace(card(), precision="fp8")

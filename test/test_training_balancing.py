@@ -9,67 +9,11 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from training_scenes import fit, module, scenes, weights
 
-from mayhem_train.balancing.balancer import Balancer
 from mayhem_train.balancing.gradients.mgda import MGDA
-from mayhem_train.balancing.names import CONSTANT, GRADIENT_METHODS, WEIGHTINGS
-from mayhem_train.datasets.samples import Batch, Sample, collate
+from mayhem_train.balancing.names import GRADIENT_METHODS, WEIGHTINGS
 from mayhem_train.training.perception_module import PerceptionModule
-
-SIZE = (64, 96)
-
-
-class Scenes(Dataset[Sample]):
-    """Coloured boxes on a grey floor, drawn from the place's number."""
-
-    def __init__(self, count: int):
-        self.count = count
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, place: int) -> Sample:
-        generator = torch.Generator().manual_seed(place)
-        image = torch.randint(0, 60, (3, *SIZE), generator=generator, dtype=torch.uint8)
-        image[:, 32:] += 90
-        left = int(torch.randint(0, 50, (), generator=generator))
-        image[place % 3, 20:50, left : left + 30] = 220
-        mask = torch.zeros(SIZE, dtype=torch.uint8)
-        mask[32:] = 1
-        boxes, labels = torch.tensor([[left, 20.0, left + 30, 50]]), torch.tensor([1])
-        return Sample(image, boxes, labels, torch.tensor([False]), mask, f"scene-{place:06d}.png", place, SIZE)
-
-
-def scenes(count: int = 4, batch_size: int = 2) -> DataLoader[Batch]:
-    return DataLoader(Scenes(count), batch_size, collate_fn=collate)
-
-
-def module(weighting: str = "equal", gradient: str = "none", seed: int = 0, **options: object) -> PerceptionModule:
-    pl.seed_everything(seed, verbose=False)
-    constants = {"segmentation": 2.0} if weighting == CONSTANT else None
-    balancer = Balancer(weighting, gradient, constants)
-    options = {"body": "mobilenet_v2", "weights": "none", "warmup_steps": 0, **options}
-    return PerceptionModule(SIZE, ("box",), ("floor",), "0" * 64, balancer, **options)
-
-
-def fit(module: PerceptionModule, loader: DataLoader[Batch], folder: Path, **options: object) -> pl.Trainer:
-    options = {"max_epochs": 1, "precision": "32-true", "logger": False, "enable_checkpointing": False, **options}
-    trainer = pl.Trainer(
-        accelerator="cpu",
-        devices=1,
-        default_root_dir=folder,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        **options,
-    )
-    trainer.fit(module, loader)
-    return trainer
-
-
-def weights(module: PerceptionModule) -> list[Tensor]:
-    return [parameter.detach().clone() for parameter in module.parameters()]
-
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's advice about workers and logging
 

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from datasets_drives import box_element, image_element, polygon_element, write_cvat, write_drive
+from datasets_drives import write_drive
+from training_runs import FRAMES, train, write_dataset
 
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.onnx_model import OnnxModel
@@ -19,39 +20,14 @@ from mayhem_train.cli import main
 from mayhem_train.datasets.index import DatasetIndex, dataset_hash
 from mayhem_train.evaluation.scoring import Scorer
 from mayhem_train.recordings.recording import Recording
-from mayhem_train.training.perception_module import PerceptionModule, warmup_cosine
+from mayhem_train.training.perception_module import PerceptionModule
 from mayhem_train.training.trained_network import load_trained_network, read_checkpoint
-
-CONFIG = Path(__file__).parent.parent / "config" / "train" / "lraspp-mtl.yaml"
-FRAMES = 4
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> list[str]:
     """Arguments that name a dataset of two tiny drives."""
-    folder = tmp_path_factory.mktemp("data")
-    images = []
-    for stem in ("drive-a", "drive-b"):
-        write_drive(folder / "recordings", stem, FRAMES)
-        for index in range(FRAMES):
-            shapes = [
-                box_element("agv", 10 + index, 8, 34 + index, 30),
-                polygon_element("floor", "0,24;64,24;64,48;0,48"),
-            ]
-            images.append(image_element(f"{stem}-{index:06d}.png", *shapes))
-    write_cvat(folder / "labels.xml", *images)
-    index = folder / "index.json"
-    imported = main(
-        ["import-cvat", str(folder / "labels.xml"), "--recordings", str(folder / "recordings"), "--out", str(index)]
-    )
-    assert imported == 0
-    return ["--data.index", str(index), "--data.recordings", str(folder / "recordings")]
-
-
-def train(data: list[str], out: Path, *more: str) -> int:
-    small = ["--data.size", "[64, 96]", "--data.batch_size", "2", "--data.workers", "0", "--trainer.accelerator", "cpu"]
-    network = ["--model.body", "mobilenet_v2", "--model.weights", "none", "--trainer.precision", "32-true"]
-    return main(["train", "--config", str(CONFIG), *data, *small, *network, "--out", str(out), *more])
+    return write_dataset(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +55,10 @@ def test_a_run_leaves_checkpoints_logs_configuration_and_provenance(run_folder, 
             for term in ("detection/classification", "detection/localisation", "segmentation/cross_entropy")
         ]
         assert float(row["train/loss"]) == pytest.approx(sum(terms), rel=1e-4), "equal weighting is the plain sum"
+        assert float(row["train/loss/detection"]) == pytest.approx(sum(terms[:2]), rel=1e-4)
+        assert float(row["train/step_seconds"]) > 0 and float(row["train/data_seconds"]) >= 0
         assert row["train/coefficient/detection"] == row["train/coefficient/segmentation"] == "1.0"
+    assert [name for name in rows[0] if name.startswith("lr-AdamW")], "the learning rate of each group"
     validations = [row for row in rows if row["val/iou/background"]]
     assert len(validations) == 2
     assert all(row["val/iou/floor"] and row["val/map"] and row["val/ap50/agv"] for row in validations)
@@ -164,7 +143,13 @@ def test_force_never_removes_what_is_no_run(data, tmp_path, capsys):
         (["--trainer.accelerator", "abacus"], "abacus"),
         (["--trainer.max_epochs", "-1"], "max_epochs"),
         (["--trainer.devices", "0"], "devices"),
-        (["--trainer.devices", "2"], "2 processes"),
+        (["--trainer.devices", "9"], "fewer frames to train on than the 9 processes"),
+        (["--trainer.strategy", "fsdp"], "choose auto, ddp"),
+        (["--model.optimizer", "adam"], "did you mean adamw? All of them are adamw, sgd"),
+        (["--model.schedule", "cosin"], "did you mean cosine?"),
+        (["--model.warmup_steps", "-1"], "--model.warmup_steps is -1"),
+        (["--ema", "1.5"], "decay of the averaged weights is 1.5"),
+        (["--wandb", "offline"], "pip install wandb"),
         (["--data.photometric.hue", "0.9"], "photometric hue is 0.9: choose a value from 0 to 0.5"),
         (["--data.photometric.brightness", "-1"], "photometric brightness is -1: choose a value from 0 to 1"),
         (["--data.photometric.blur_length", "0"], "photometric blur_length is 0: choose a value from 1 to 101"),
@@ -310,9 +295,3 @@ def test_help_lists_the_settings_of_every_part(capsys):
         "--out",
     ):
         assert setting in listed
-
-
-def test_the_rate_rises_linearly_and_falls_as_a_cosine_to_zero():
-    rates = np.array([warmup_cosine(step, 10, 110) for step in range(111)])
-    np.testing.assert_allclose(rates[:10], np.arange(1, 11) / 10)
-    np.testing.assert_allclose(rates[10:], 0.5 * (1 + np.cos(np.pi * np.arange(101) / 100)), atol=1e-12)

@@ -19,7 +19,9 @@ VERBS = {
     "describe": "Show what a dataset holds: classes, what occurs together, near-duplicates across splits.",
     "prelabel": "Draw a model's predictions as CVAT annotations for people to correct.",
     "train": "Train a network on a dataset index and its recordings.",
+    "test": "Score a model on a split: figures, plots, the worst frames.",
     "export": "Turn a checkpoint into one self-describing ONNX file.",
+    "benchmark": "Measure a model's size, work, latency and throughput.",
     "replay": "Play a recording through the perception node and score what it publishes.",
     "demo": "Run the whole line once on synthetic drives.",
 }

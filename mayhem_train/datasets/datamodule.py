@@ -108,10 +108,9 @@ class PerceptionDataModule(pl.LightningDataModule):
         self.seed = seed
         self._unreadable: dict[str, UnreadableFrame] = {}
 
-    @property
-    def smallest_batch(self) -> int:
-        """How many images the smallest batch of the training has, if all can be read."""
-        return min(self.batch_size, len(self._train))
+    def smallest_batch(self, processes: int = 1) -> int:
+        """How many images the smallest batch of each training process has, if all can be read."""
+        return min(self.batch_size, len(self._train) // processes)
 
     @property
     def inputs(self) -> tuple[Path, ...]:
@@ -158,9 +157,13 @@ class PerceptionDataModule(pl.LightningDataModule):
             self._test = self._dataset(held_out, self.evaluation_transform)
 
     def train_dataloader(self) -> DataLoader[Sample | UnreadableFrame]:
-        """Shuffled; a last partial batch is left out where there is a whole one."""
-        sampler = SeededSampler(len(self._train), self.seed)
-        return self._loader(self._train, sampler, drop_last=len(self._train) > self.batch_size)
+        """Shuffled; a last partial batch is left out where there is a whole one.
+
+        Of several processes each gets its share, so that their batches together are those of one process.
+        """
+        process, processes = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
+        sampler = SeededSampler(len(self._train), self.seed, process, processes)
+        return self._loader(self._train, sampler, drop_last=len(sampler) > self.batch_size)
 
     def val_dataloader(self) -> DataLoader[Sample | UnreadableFrame]:
         """Every validation image once, in the index's order."""
@@ -248,16 +251,19 @@ class SeededSampler(Sampler[tuple[int, int]]):
     """A new order every epoch, and with every position the seed of its sample's variation.
 
     Both follow from (seed, epoch) alone, so a run is the same with any number of workers, and a resumed one goes on
-    with the epoch that Lightning sets. Each pass without `set_epoch` is the next epoch.
+    with the epoch that Lightning sets. Each pass without `set_epoch` is the next epoch. Several processes take turns in
+    the same order; what cannot be shared out evenly is left out.
     """
 
-    def __init__(self, length: int, seed: int) -> None:
+    def __init__(self, length: int, seed: int, process: int = 0, processes: int = 1) -> None:
         self.length = length
         self.seed = seed
+        self.process = process
+        self.processes = processes
         self.epoch = 0
 
     def __len__(self) -> int:
-        return self.length
+        return self.length // self.processes
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch the next pass belongs to."""
@@ -268,4 +274,5 @@ class SeededSampler(Sampler[tuple[int, int]]):
         self.epoch += 1
         order = torch.randperm(self.length, generator=generator).tolist()
         seeds = torch.randint(2**62, (self.length,), generator=generator).tolist()
-        return iter(list(zip(order, seeds, strict=True)))
+        shared_out = len(self) * self.processes
+        return iter(list(zip(order, seeds, strict=True))[self.process : shared_out : self.processes])

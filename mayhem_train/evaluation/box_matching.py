@@ -18,11 +18,13 @@ class BoxMatches:
     Attributes:
         right: bool [K], boxes that found an object.
         wrong: bool [K], boxes that found none; a box that only lies on a crowd is neither right nor wrong.
+        objects: int64 [K], the place in the truth of the object that the box found, -1 where it found none.
         missed: objects that no box found.
     """
 
     right: NDArray[np.bool_]
     wrong: NDArray[np.bool_]
+    objects: NDArray[np.int64]
     missed: int
 
 
@@ -40,13 +42,14 @@ def match_boxes(
     overlaps = _overlaps(boxes, truth)
     on_crowd = _covered(boxes, truth[crowd]) >= iou
     overlaps[:, crowd] = -1
-    right = np.zeros(len(boxes), bool)
+    objects = np.full(len(boxes), -1, np.int64)
     for row in range(len(boxes)):
         best = int(overlaps[row].argmax()) if len(truth) else -1
         if best >= 0 and overlaps[row, best] >= iou:
             overlaps[:, best] = -1
-            right[row] = True
-    return BoxMatches(right, ~right & ~on_crowd.any(axis=1), int((~crowd).sum() - right.sum()))
+            objects[row] = best
+    right = objects >= 0
+    return BoxMatches(right, ~right & ~on_crowd.any(axis=1), objects, int((~crowd).sum() - right.sum()))
 
 
 def _overlaps(boxes: NDArray[np.floating], truth: NDArray[np.floating]) -> NDArray[np.floating]:

@@ -1,4 +1,4 @@
-"""COCO average precision of boxes: mAP, AP50, AP75 and the same per class."""
+"""COCO average precision of boxes: mAP, AP50, AP75, by object size, and all of it per class."""
 
 from __future__ import annotations
 
@@ -13,14 +13,37 @@ from numpy.typing import ArrayLike, NDArray
 MAX_DETECTIONS = 100
 """COCO looks at the 100 best-scored boxes of an image and class, no further."""
 
+SIZES = {"small": (0.0, 32.0**2), "medium": (32.0**2, 96.0**2), "large": (96.0**2, 1e10)}
+"""COCO's object sizes: box areas in source pixels."""
+
 
 @dataclass(frozen=True)
 class ClassAP:
-    """Average precision of one class, 0 to 1; None ("n/a") where the class has no ground truth."""
+    """Average precision of one class, 0 to 1; None ("n/a") where the class has no ground truth (of that size)."""
 
     ap: float | None
     ap50: float | None
     ap75: float | None
+    ap_small: float | None = None
+    ap_medium: float | None = None
+    ap_large: float | None = None
+
+
+@dataclass(frozen=True)
+class PrecisionRecall:
+    """One class's precision over recall at one IoU, as COCO interpolates it.
+
+    Attributes:
+        precision: 101 values for recall 0.00, 0.01 … 1.00: the best precision at this recall or a higher one, 0 where
+            it is not reached.
+    """
+
+    precision: tuple[float, ...]
+
+    @property
+    def average(self) -> float:
+        """The average precision."""
+        return float(np.mean(self.precision))
 
 
 @dataclass(frozen=True)
@@ -31,12 +54,18 @@ class DetectionMetrics:
         map: mean AP over IoU 0.50:0.05:0.95, or None where nothing is labelled.
         ap50: mean AP at IoU 0.50.
         ap75: mean AP at IoU 0.75.
+        ap_small: mAP over objects below 32x32 source pixels; None where no class has such an object.
+        ap_medium: over those from there to below 96x96.
+        ap_large: over the others.
         per_class: by class name, in the order the scorer was given.
     """
 
     map: float | None
     ap50: float | None
     ap75: float | None
+    ap_small: float | None
+    ap_medium: float | None
+    ap_large: float | None
     per_class: dict[str, ClassAP]
 
 
@@ -110,26 +139,34 @@ class DetectionScorer:
 
     def compute(self) -> DetectionMetrics:
         """The metrics over every image added so far."""
-        truth = self._coco(self._truth)
-        evaluation = COCOeval_faster(truth, self._coco(self._predictions), iouType="bbox")
+        precision = self._precision([_ALL, *SIZES.values()])
+        overall = _figures(precision)
+        per_class = {name: ClassAP(**_figures(precision[:, :, [k]])) for k, name in enumerate(self._class_names)}
+        return DetectionMetrics(
+            map=overall["ap"],
+            **{name: value for name, value in overall.items() if name != "ap"},
+            per_class=per_class,
+        )
+
+    def precision_recall(self, iou: float) -> dict[str, PrecisionRecall]:
+        """By class name the curve at an IoU of 0.50, 0.55 … 0.95; classes without ground truth have none."""
+        precision = self._precision([_ALL])[_threshold(iou), :, :, 0]
+        curves = {name: precision[:, k] for k, name in enumerate(self._class_names)}
+        return {name: PrecisionRecall(tuple(c.tolist())) for name, c in curves.items() if (c > -1).all()}
+
+    def _precision(self, areas: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
+        """[IoU threshold, recall, class, area]; -1 where a class has no ground truth of that area."""
+        if not self._images or not self._class_names:
+            return np.full((len(_IOU_THRESHOLDS), 101, len(self._class_names), len(areas)), -1.0)
+        evaluation = COCOeval_faster(self._coco(self._truth), self._coco(self._predictions), iouType="bbox")
         evaluation.params.imgIds = sorted(self._images)
         evaluation.params.catIds = list(range(1, len(self._class_names) + 1))
-        evaluation.params.areaRng = [[0, 1e10]]
-        evaluation.params.areaRngLbl = ["all"]
+        evaluation.params.areaRng = [list(area) for area in areas]
+        evaluation.params.areaRngLbl = [str(area) for area in areas]
         evaluation.params.maxDets = [MAX_DETECTIONS]
-        if not self._images or not self._class_names:
-            precision = np.full((len(evaluation.params.iouThrs), 1, len(self._class_names)), -1.0)
-        else:
-            evaluation.evaluate()
-            evaluation.accumulate()
-            precision = np.asarray(evaluation.eval["precision"])[:, :, :, 0, 0]  # [IoU threshold, recall, class]
-        at50 = int(np.argmin(np.abs(evaluation.params.iouThrs - 0.50)))
-        at75 = int(np.argmin(np.abs(evaluation.params.iouThrs - 0.75)))
-        per_class = {
-            name: ClassAP(_mean(precision[:, :, k]), _mean(precision[at50, :, k]), _mean(precision[at75, :, k]))
-            for k, name in enumerate(self._class_names)
-        }
-        return DetectionMetrics(_mean(precision), _mean(precision[at50]), _mean(precision[at75]), per_class)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        return np.asarray(evaluation.eval["precision"])[..., 0]
 
     def _labels(self, labels: ArrayLike) -> list[int]:
         numbers = [int(label) for label in _flat(labels)]
@@ -147,6 +184,25 @@ class DetectionScorer:
         }
         coco.createIndex()
         return coco
+
+
+_ALL = (0.0, 1e10)
+_IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+
+
+def _figures(precision: NDArray[np.float64]) -> dict[str, float | None]:
+    """The averages of [IoU threshold, recall, class, area], area "all" first and then the sizes."""
+    everything = precision[..., 0]
+    return {
+        "ap": _mean(everything),
+        "ap50": _mean(everything[_threshold(0.50)]),
+        "ap75": _mean(everything[_threshold(0.75)]),
+        **{f"ap_{size}": _mean(precision[..., place]) for place, size in enumerate(SIZES, start=1)},
+    }
+
+
+def _threshold(iou: float) -> int:
+    return int(np.argmin(np.abs(_IOU_THRESHOLDS - iou)))
 
 
 def _flat(values: ArrayLike) -> NDArray[Any]:

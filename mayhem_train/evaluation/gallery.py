@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from mayhem_ros.prediction import Prediction
 from mayhem_train.datasets.index import LabelledImage
 from mayhem_train.evaluation.scoring import FrameScore
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Exhibit:
 
     @property
     def caption(self) -> str:
-        """Its score and what it is made of, and how long it took."""
+        """Its score and what it is made of, how long it took, and what is wrong with it."""
         parts = []
         if self.score is not None:
             parts.append(f"score {self.score.score:.3f}")
@@ -33,6 +36,8 @@ class Exhibit:
                 parts.append(f"surfaces {self.score.segmentation:.3f}")
         if self.latency_ms is not None:
             parts.append(f"{self.latency_ms:.1f} ms")
+        if self.score is not None:
+            parts.extend(self.score.faults)
         return " · ".join(parts)
 
 
@@ -68,7 +73,7 @@ class Gallery:
         return tuple(self._worst)
 
 
-def evenly(frames: Sequence[tuple[int, int]], count: int) -> list[tuple[int, int]]:
+def evenly(frames: Sequence[Item], count: int) -> list[Item]:
     """At most `count` of the frames at even distances, the first and the last among them."""
     if len(frames) <= count:
         return list(frames)

@@ -118,6 +118,11 @@ def jpeg_data_uri(image: NDArray[np.uint8]) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(data.tobytes()).decode("ascii")
 
 
+def png_data_uri(data: bytes) -> str:
+    """A PNG file's bytes in a data URI."""
+    return "data:image/png;base64," + base64.b64encode(data).decode("ascii")
+
+
 def _surfaces(
     mask: NDArray[np.uint8], names: Mapping[int, str], colours: Mapping[str, str]
 ) -> tuple[SurfaceShape, ...]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.model_card import ModelCard
 from mayhem_ros.prediction import Prediction
 from mayhem_train.datasets.index import BACKGROUND, UNLABELLED, DatasetIndex, LabelledImage
-from mayhem_train.evaluation.box_matching import match_boxes
-from mayhem_train.evaluation.detection_metrics import ClassAP, DetectionMetrics, DetectionScorer
+from mayhem_train.evaluation.boundary_metrics import BoundaryMetrics, BoundaryScorer
+from mayhem_train.evaluation.box_confusion import BoxConfusion
+from mayhem_train.evaluation.detection_metrics import ClassAP, DetectionMetrics, DetectionScorer, PrecisionRecall
+from mayhem_train.evaluation.frame_faults import frame_faults
 from mayhem_train.evaluation.segmentation_metrics import (
     SegmentationMetrics,
     SegmentationScorer,
@@ -30,11 +33,13 @@ class FrameScore:
         detection: 2 TP / (2 TP + FP + FN) over the boxes above the model card's thresholds; 1 where nothing is there
             and nothing is found.
         segmentation: mean IoU over the classes in the frame's truth or prediction; None where nothing is labelled.
+        faults: what is wrong, in words, the worst first.
     """
 
     score: float
     detection: float | None
     segmentation: float | None
+    faults: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,10 @@ class Scores:
         frames: how many labelled frames were scored.
         detection: COCO metrics over all boxes that were published, by class name.
         operating_points: by detection class name, the classes that both the model and the index have.
+        box_confusion: int64 [1 + K, 1 + K] as `BoxConfusion` counts, of the index's detection classes and at the model
+            card's thresholds; classes that only the index has are never predicted.
         segmentation: IoU by surface class name, background included.
+        boundaries: boundary F1 by surface class name, where the scorer was asked for it.
         missing_in_model: classes of the index that the model does not know; they count as undetected.
         missing_in_index: classes of the model that the index does not label; they are not scored ("n/a").
     """
@@ -75,7 +83,9 @@ class Scores:
     frames: int
     detection: DetectionMetrics | None
     operating_points: dict[str, OperatingPoint]
+    box_confusion: NDArray[np.int64] | None
     segmentation: SegmentationMetrics | None
+    boundaries: BoundaryMetrics | None
     missing_in_model: tuple[str, ...]
     missing_in_index: tuple[str, ...]
 
@@ -85,9 +95,14 @@ class Scorer:
 
     A box of a class that the index does not label is left out, a pixel of such a class counts as background: the
     labels cannot tell whether it is right.
+
+    Args:
+        card: of the model.
+        index: the labels.
+        boundaries: whether to measure the surfaces' borders too, which takes some milliseconds a frame.
     """
 
-    def __init__(self, card: ModelCard, index: DatasetIndex) -> None:
+    def __init__(self, card: ModelCard, index: DatasetIndex, *, boundaries: bool = False) -> None:
         self._index = index
         things = [category.name for category in index.things]
         surfaces = [category.name for category in index.surfaces]
@@ -114,8 +129,10 @@ class Scorer:
         self._unlabelled_surfaces = tuple(name for name in model_surfaces if name not in surfaces)
         self._thing_names = tuple(things)
         self._detection = DetectionScorer(things)
+        self._surface_names = tuple(surfaces)
         self._segmentation = SegmentationScorer([BACKGROUND_NAME, *surfaces])
-        self._matches = np.zeros((len(things) + 1, 3), np.int64)  # by label: true positives, false ones, missed ones
+        self._boundaries = BoundaryScorer([BACKGROUND_NAME, *surfaces]) if boundaries and self._segments else None
+        self._boxes = BoxConfusion(len(things))
         self._frames = 0
 
     def add(self, image: LabelledImage, prediction: Prediction) -> FrameScore:
@@ -124,11 +141,22 @@ class Scorer:
         Raises:
             MayhemError: the mask does not have the labelled image's size.
         """
-        detection = self._add_boxes(image, prediction) if self._detects else None
-        segmentation = self._add_mask(image, prediction) if self._segments else None
+        detection = segmentation = None
+        boxes = np.zeros((len(self._thing_names) + 1,) * 2, np.int64)
+        pixels = np.zeros((len(self._surface_names) + 1,) * 2, np.int64)
+        if self._detects:
+            boxes = self._add_boxes(image, prediction)
+            right = int(np.trace(boxes))
+            whole = int(boxes[1:].sum() + boxes[:, 1:].sum())  # 2 TP + FP + FN
+            detection = 2 * right / whole if whole else 1.0
+        if self._segments:
+            pixels = self._add_mask(image, prediction)
+            iou = [value for value in intersection_over_union(pixels) if value is not None]
+            segmentation = float(np.mean(iou)) if iou else None
         self._frames += 1
         parts = [part for part in (detection, segmentation) if part is not None]
-        return FrameScore(float(np.mean(parts)) if parts else 1.0, detection, segmentation)
+        faults = frame_faults(self._thing_names, boxes, self._surface_names, pixels)
+        return FrameScore(float(np.mean(parts)) if parts else 1.0, detection, segmentation, faults)
 
     def compute(self) -> Scores:
         """The scores over every frame added so far."""
@@ -136,28 +164,41 @@ class Scorer:
         segmentation = self._segmentation.compute() if self._segments else None
         if detection is not None:
             not_labelled = {name: ClassAP(None, None, None) for name in self._unlabelled_things}
-            detection = DetectionMetrics(
-                detection.map, detection.ap50, detection.ap75, {**detection.per_class, **not_labelled}
-            )
+            detection = replace(detection, per_class={**detection.per_class, **not_labelled})
         if segmentation is not None:
-            iou = {**segmentation.iou, **dict.fromkeys(self._unlabelled_surfaces)}
-            segmentation = SegmentationMetrics(
-                iou, segmentation.mean_iou, segmentation.pixel_accuracy, segmentation.confusion
+            not_labelled_either = dict.fromkeys(self._unlabelled_surfaces)
+            segmentation = replace(
+                segmentation,
+                iou={**segmentation.iou, **not_labelled_either},
+                false_rate={**segmentation.false_rate, **not_labelled_either},
             )
+        counts = self._boxes.counts
         points = {
-            self._thing_names[label - 1]: OperatingPoint(threshold, *(int(count) for count in self._matches[label]))
+            self._thing_names[label - 1]: OperatingPoint(
+                threshold,
+                true_positives=int(counts[label, label]),
+                false_positives=int(counts[:, label].sum() - counts[label, label]),
+                false_negatives=int(counts[label].sum() - counts[label, label]),
+            )
             for label, threshold in sorted(self._thresholds.items())
         }
         return Scores(
             frames=self._frames,
             detection=detection,
             operating_points=points if self._detects else {},
+            box_confusion=counts.copy() if self._detects else None,
             segmentation=segmentation,
+            boundaries=None if self._boundaries is None else self._boundaries.compute(),
             missing_in_model=self._missing_in_model,
             missing_in_index=self._missing_in_index,
         )
 
-    def _add_boxes(self, image: LabelledImage, prediction: Prediction) -> float:
+    def precision_recall(self, iou: float) -> dict[str, PrecisionRecall]:
+        """By class name the curve over all boxes that were published; see `DetectionScorer`."""
+        return self._detection.precision_recall(iou) if self._detects else {}
+
+    def _add_boxes(self, image: LabelledImage, prediction: Prediction) -> NDArray[np.int64]:
+        """Adds the frame's boxes and returns its matrix of `BoxConfusion` above the thresholds."""
         truth_boxes = np.array([label.box for label in image.boxes], np.float64).reshape(-1, 4)
         truth_labels = np.array([self._category_label[label.category_id] for label in image.boxes], np.int64)
         crowd = np.array([label.is_crowd for label in image.boxes], bool)
@@ -170,21 +211,13 @@ class Scorer:
         self._detection.add(image.id, truth_boxes, truth_labels, crowd, boxes, scores, labels)
 
         above = scores >= np.array([self._thresholds[int(label)] for label in labels])
-        counts = np.zeros_like(self._matches)
-        for label in range(1, len(counts)):
-            shown = above & (labels == label)
-            order = np.argsort(-scores[shown], kind="stable")
-            of_class = truth_labels == label
-            matches = match_boxes(boxes[shown][order], truth_boxes[of_class], crowd[of_class])
-            counts[label] = matches.right.sum(), matches.wrong.sum(), matches.missed
-        self._matches += counts
-        right, wrong, missed = (int(count) for count in counts.sum(axis=0))
-        return 2 * right / (2 * right + wrong + missed) if right + wrong + missed else 1.0
+        return self._boxes.add(truth_boxes, truth_labels, crowd, boxes[above], scores[above], labels[above])
 
-    def _add_mask(self, image: LabelledImage, prediction: Prediction) -> float | None:
+    def _add_mask(self, image: LabelledImage, prediction: Prediction) -> NDArray[np.int64]:
+        """Adds the frame's mask and returns its confusion matrix, of zeros where nothing is labelled."""
         truth = self._index.mask(image)
         if (truth == UNLABELLED).all():
-            return None
+            return np.zeros((len(self._surface_names) + 1,) * 2, np.int64)
         if prediction.mask is None:
             raise ValueError(f"the prediction of {image.name} holds no mask")
         if prediction.mask.shape != truth.shape:
@@ -193,5 +226,7 @@ class Scorer:
                 f"{image.name} is {width}x{height} pixels in the recording and {image.width}x{image.height} in the "
                 "dataset index: label the frames of this very recording."
             )
-        iou = intersection_over_union(self._segmentation.add(truth, self._mask_value[prediction.mask]))
-        return float(np.mean([value for value in iou if value is not None]))
+        predicted = self._mask_value[prediction.mask]
+        if self._boundaries is not None:
+            self._boundaries.add(truth, predicted)
+        return self._segmentation.add(truth, predicted)

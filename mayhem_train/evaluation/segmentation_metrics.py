@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-UNLABELLED = 255
+BACKGROUND, UNLABELLED = 0, 255
 
 
 @dataclass(frozen=True)
@@ -18,14 +18,29 @@ class SegmentationMetrics:
     Attributes:
         iou: by class name, background included: TP / (TP + FP + FN) over all pixels of all images.
         mean_iou: mean over the classes that occur in the truth or in the predictions.
+        false_rate: by surface name, background left out: of the pixels that are not this surface, the share that is
+            called it, FP / (FP + TN). For floor this is the false-floor rate: where the robot believes it may drive.
         pixel_accuracy: share of the labelled pixels that are right.
         confusion: int64 [C, C], pixels; rows are the truth, columns the prediction.
     """
 
     iou: dict[str, float | None]
     mean_iou: float | None
+    false_rate: dict[str, float | None]
     pixel_accuracy: float | None
     confusion: NDArray[np.int64]
+
+    @property
+    def recall_like_miou(self) -> float | None:
+        """What earlier work called mIoU, for comparison with old tables only.
+
+        torchmetrics' Jaccard index with `ignore_index` on the background: pixels whose truth is background do not
+        count at all, so that calling everything floor scores 1.
+        """
+        surfaces = self.confusion.copy()
+        surfaces[BACKGROUND] = 0
+        counted = [value for value in intersection_over_union(surfaces)[1:] if value is not None]
+        return float(np.mean(counted)) if counted else None
 
 
 class SegmentationScorer:
@@ -61,6 +76,7 @@ class SegmentationScorer:
         return SegmentationMetrics(
             iou=dict(zip(self._class_names, iou, strict=True)),
             mean_iou=float(np.mean(counted)) if counted else None,
+            false_rate=dict(list(zip(self._class_names, false_rates(self._confusion), strict=True))[1:]),
             pixel_accuracy=float(np.trace(self._confusion) / pixels) if pixels else None,
             confusion=self._confusion.copy(),
         )
@@ -89,3 +105,10 @@ def intersection_over_union(confusion: NDArray[np.int64]) -> list[float | None]:
     hits = np.diagonal(confusion)
     unions = confusion.sum(axis=0) + confusion.sum(axis=1) - hits
     return [float(hit / union) if union else None for hit, union in zip(hits, unions, strict=True)]
+
+
+def false_rates(confusion: NDArray[np.int64]) -> list[float | None]:
+    """Of the pixels that are of another class, the share called this one; None where every pixel is of this class."""
+    wrongly = confusion.sum(axis=0) - np.diagonal(confusion)
+    others = confusion.sum() - confusion.sum(axis=1)
+    return [float(count / total) if total else None for count, total in zip(wrongly, others, strict=True)]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mayhem_train.models.lraspp import most_likely, resize_logits
-from mayhem_train.models.network import MultiTaskNetwork
+from mayhem_train.models.multi_task import Head, MultiTaskNetwork
 
 
 class DeployableNetwork(nn.Module):
@@ -25,12 +23,7 @@ class DeployableNetwork(nn.Module):
     @property
     def output_names(self) -> tuple[str, ...]:
         """The names of what `forward` returns, in order."""
-        names: tuple[str, ...] = ()
-        if "detection" in self.network.tasks:
-            names += ("boxes", "scores", "labels", "count")
-        if "segmentation" in self.network.tasks:
-            names += ("mask", "mask_confidence")
-        return names
+        return tuple(name for head in self._heads.values() for name in head.outputs)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Runs camera images uint8 [N, H, W, 3] RGB, of any H and W.
@@ -44,17 +37,10 @@ class DeployableNetwork(nn.Module):
         resized = functional.interpolate(pixels, size=self.size, mode="bilinear", align_corners=False)
         predictions = self.network(resized)
         outputs: tuple[Tensor, ...] = ()
-        if "detection" in predictions:
-            found = self.network.heads["detection"].detect(predictions["detection"])  # type: ignore[operator]
-            scale = _sides(images)
-            outputs += (found.boxes * scale, found.scores, found.labels, found.counts)
-        if "segmentation" in predictions:
-            outputs += most_likely(resize_logits(predictions["segmentation"], height, width))
+        for task, head in self._heads.items():
+            outputs += head.publish(predictions[task], height, width)
         return outputs
 
-
-def _sides(images: Tensor) -> Tensor:
-    """[W, H, W, H] of the images as float32, from their shape, so that it follows them in the exported graph."""
-    height, width = images.shape[1], images.shape[2]
-    ones = images.new_ones(1, dtype=torch.float32)
-    return torch.cat([ones * width, ones * height, ones * width, ones * height])
+    @property
+    def _heads(self) -> dict[str, Head]:
+        return dict(self.network.heads.items())  # type: ignore[arg-type]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
+import tempfile
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from onnxscript import opset18
 
 from mayhem_ros.model_card import (
     METADATA_KEY,
@@ -21,8 +21,11 @@ from mayhem_ros.model_card import (
     SegmentationClass,
 )
 from mayhem_train.evaluation.score_thresholds import UNKNOWN_THRESHOLD
+from mayhem_train.export.agreement import Agreement
 from mayhem_train.export.deployable import DeployableNetwork
+from mayhem_train.export.operators import translations
 from mayhem_train.export.parity import ParityReport, check_parity, generated_images
+from mayhem_train.export.precision import Lowering, lower_precision
 from mayhem_train.outputs import whole_file
 from mayhem_train.training.trained_network import TrainedNetwork, load_trained_network
 
@@ -30,25 +33,48 @@ OPSET = 18
 _TRACED_BATCH, _TRACED_HEIGHT, _TRACED_WIDTH = 2, 360, 480
 
 
+@dataclass(frozen=True)
+class ExportReport(ParityReport):
+    """How far torch and the export in float32 differ, and what a lower precision costs.
+
+    Attributes:
+        agreement: of the written file with the export in float32; None where that is what was written.
+    """
+
+    agreement: Agreement | None = None
+
+
 def export_checkpoint(
-    checkpoint: Path, out: Path, *, images: list[np.ndarray] | None = None, force: bool = False
-) -> ParityReport:
+    checkpoint: Path,
+    out: Path,
+    *,
+    images: list[np.ndarray] | None = None,
+    lowering: Lowering | None = None,
+    full_precision: Path | None = None,
+    force: bool = False,
+) -> ExportReport:
     """Writes `out` from a checkpoint, unless ONNX Runtime and torch disagree about it.
 
     Args:
         checkpoint: of `mayhem train`.
         out: the ONNX file.
         images: uint8 [H, W, 3] RGB, what the two are compared on; noise pictures without them.
+        lowering: to a lower precision than float32, once that is found to agree with torch.
+        full_precision: with `lowering`, where to leave the file in float32 besides, replacing what is there.
         force: replace an existing file.
 
     Raises:
-        MayhemError: the checkpoint cannot be used or the exported graph disagrees with torch.
+        MayhemError: the checkpoint cannot be used, the exported graph disagrees with torch, or half precision with
+            single.
     """
-    with whole_file(out, force=force) as partial:
+    with whole_file(out, force=force) as partial, tempfile.TemporaryDirectory(prefix="mayhem-export-") as folder:
         trained, network = load_trained_network(checkpoint)
         deployable = DeployableNetwork(network).eval()
-        write_onnx(deployable, model_card(trained, network.tasks), partial)
-        return check_parity(deployable, partial, images or generated_images(), shown_as=out)
+        written = partial if lowering is None else full_precision or Path(folder) / "fp32.onnx"
+        write_onnx(deployable, model_card(trained, network.tasks), written)
+        parity = check_parity(deployable, written, images or generated_images(), shown_as=out)
+        agreement = None if lowering is None else lower_precision(written, partial, lowering, shown_as=out)
+        return ExportReport(**vars(parity), agreement=agreement)
 
 
 def model_card(trained: TrainedNetwork, tasks: tuple[str, ...]) -> ModelCard:
@@ -91,7 +117,7 @@ def write_onnx(deployable: DeployableNetwork, card: ModelCard, path: Path) -> No
             input_names=["images"],
             output_names=list(deployable.output_names),
             dynamic_shapes=({0: dynamic, 1: dynamic, 2: dynamic},),
-            custom_translation_table={torch.ops.mayhem.suppress_overlaps.default: _suppress_overlaps},
+            custom_translation_table=translations(),
         )
     if program is None:
         raise RuntimeError("the ONNX exporter returned no program")
@@ -99,22 +125,3 @@ def write_onnx(deployable: DeployableNetwork, card: ModelCard, path: Path) -> No
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.checker.check_model(model)
     onnx.save_model(model, path)
-
-
-# Its stubs type numpy arrays, and here operators are traced.
-op: Any = opset18
-
-
-def _suppress_overlaps(boxes: Any, scores: Any, iou_threshold: float, score_threshold: float) -> Any:
-    """`mayhem_train.models.overlaps.suppress_overlaps` in ONNX operators."""
-    selected = op.NonMaxSuppression(
-        boxes,
-        scores,
-        op.Shape(scores, start=2, end=3),
-        op.Constant(value_floats=[iou_threshold]),
-        op.Constant(value_floats=[score_threshold]),
-    )
-    # `selected` rows are (image, class, box), which is where the kept scores stand.
-    ones = op.Expand(op.Constant(value_floats=[1.0]), op.Shape(selected, start=0, end=1))
-    kept = op.ScatterND(op.ConstantOfShape(op.Shape(scores)), selected, ones)
-    return op.Mul(scores, kept)

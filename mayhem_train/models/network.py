@@ -1,118 +1,60 @@
-"""A network: one shared body and a head for each task, assembled by name."""
+"""Every network by the name it is asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
-
-import torch
-from torch import Tensor, nn
+from collections.abc import Mapping
+from dataclasses import replace
 
 from mayhem_ros.errors import UsageError
-from mayhem_train.models.bodies import MobileNetBody, Weights, build_body
-from mayhem_train.models.features import Features
-from mayhem_train.models.lraspp import LRASPP
+from mayhem_train.models import detection, segmentation
+from mayhem_train.models.bodies import Weights
+from mayhem_train.models.deeplabv3 import deeplabv3
+from mayhem_train.models.faster_rcnn import faster_rcnn
+from mayhem_train.models.lraspp import lraspp
+from mayhem_train.models.multi_task import MultiTaskNetwork
+from mayhem_train.models.names import look_up
+from mayhem_train.models.original import ORIGINAL_NETWORKS
+from mayhem_train.models.recipe import HeadRecipe, NetworkRecipe
 from mayhem_train.models.specification import NetworkSpecification
-from mayhem_train.models.ssdlite import SSDLite
-from mayhem_train.models.targets import Targets
+from mayhem_train.models.ssdlite import ssdlite
 
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
+__all__ = ["ALIASES", "NETWORKS", "PRESETS", "MultiTaskNetwork", "build_network", "canonical"]
 
+FASTER_RCNN = HeadRecipe(detection.TASK, faster_rcnn)
+SSDLITE = HeadRecipe(detection.TASK, ssdlite)
+DEEPLABV3 = HeadRecipe(segmentation.TASK, deeplabv3, dilates=True)
+LR_ASPP = HeadRecipe(segmentation.TASK, lraspp)
 
-class Head(Protocol):
-    """What a task's head offers; it is an nn.Module as well."""
+NETWORKS: dict[str, NetworkRecipe] = {
+    "frcnn": NetworkRecipe((FASTER_RCNN,)),
+    "ssdlite": NetworkRecipe((SSDLITE,)),
+    "deeplabv3": NetworkRecipe((DEEPLABV3,)),
+    "lraspp": NetworkRecipe((LR_ASPP,)),
+    "frcnn-mtl": NetworkRecipe((FASTER_RCNN, DEEPLABV3)),
+    "ssdlite-mtl": NetworkRecipe((SSDLITE, DEEPLABV3)),
+    "lraspp-mtl": NetworkRecipe((SSDLITE, LR_ASPP)),
+}
+ALIASES = {"frcnn-hybrid": "frcnn-mtl", "ssdlite-hybrid": "ssdlite-mtl", "lraspp-hybrid": "lraspp-mtl"}
+PRESETS: dict[str, Mapping[str, NetworkRecipe]] = {"fair": NETWORKS, "original": ORIGINAL_NETWORKS}
 
-    def __call__(self, features: Features) -> Any:
-        """The task's raw predictions."""
-
-    def losses(self, predictions: Any, targets: Targets) -> dict[str, Tensor]:
-        """The terms of the task's loss by name, scalars; the task's loss is their sum."""
-
-
-class MultiTaskNetwork(nn.Module):
-    """A body and its heads.
-
-    Args:
-        specification: what it was built from.
-        body: images to features.
-        heads: task name to head.
-    """
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self, specification: NetworkSpecification, body: MobileNetBody, heads: dict[str, nn.Module]):
-        super().__init__()
-        self.specification = specification
-        self.body = body
-        self.heads = nn.ModuleDict(heads)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
-
-    @property
-    def tasks(self) -> tuple[str, ...]:
-        """The tasks' names."""
-        return tuple(self.heads)
-
-    def forward(self, images: Tensor) -> dict[str, Any]:
-        """Raw predictions by task from RGB images [N, 3, H, W] with values 0 to 255, at the specification's size."""
-        return self.predictions(self.features(images))
-
-    def features(self, images: Tensor) -> Features:
-        """What the heads share, from RGB images [N, 3, H, W] with values 0 to 255, at the specification's size."""
-        return self.body((images / 255 - self.mean) / self.std)
-
-    def predictions(self, features: Features) -> dict[str, Any]:
-        """Raw predictions by task."""
-        return {task: head(features) for task, head in self.heads.items()}
-
-    @property
-    def shared_parameters(self) -> list[nn.Parameter]:
-        """What every task's loss reaches, and is trained: the body's, but for frozen ones."""
-        return [parameter for parameter in self.body.parameters() if parameter.requires_grad]
-
-    def losses(self, predictions: dict[str, Any], targets: Targets) -> dict[str, dict[str, Tensor]]:
-        """Each task's loss terms."""
-        heads: dict[str, Head] = dict(self.heads.items())  # type: ignore[arg-type]
-        return {task: heads[task].losses(predictions[task], targets) for task in predictions}
+LEAST_SIDE = 64  # pixels
 
 
-def lraspp_mtl(specification: NetworkSpecification, weights: Weights) -> MultiTaskNetwork:
-    """SSDLite and LR-ASPP on one MobileNet."""
-    body = build_body(specification.body, weights)
-    size = (specification.height, specification.width)
-    return MultiTaskNetwork(
-        specification,
-        body,
-        {
-            "detection": SSDLite(body.channels, *size, classes=len(specification.detection_classes)),
-            "segmentation": LRASPP(body.channels, classes=len(specification.segmentation_classes)),
-        },
-    )
-
-
-NETWORKS: dict[str, Callable[[NetworkSpecification, Weights], MultiTaskNetwork]] = {"lraspp-mtl": lraspp_mtl}
+def canonical(name: str) -> str:
+    """The name that an old one stands for, or the name itself."""
+    return ALIASES.get(name, name)
 
 
 def build_network(specification: NetworkSpecification, weights: Weights) -> MultiTaskNetwork:
     """The network that a specification names; `weights` says what its body starts from.
 
     Raises:
-        UsageError: no network or body of this name, no classes to learn, or a size it cannot take.
+        UsageError: no preset, network or body of this name, no classes to learn, or a size it cannot take.
     """
-    if specification.name not in NETWORKS:
-        raise UsageError(f"There is no network {specification.name!r}: choose one of {', '.join(NETWORKS)}.")
-    if min(specification.height, specification.width) < 64:
+    recipe = look_up("network", look_up("preset", PRESETS, specification.preset), specification.name, ALIASES)
+    if min(specification.height, specification.width) < LEAST_SIDE:
         raise UsageError(
-            f"The network's input is {specification.height}x{specification.width} pixels: choose at least 64x64."
+            f"The network's input is {specification.height}x{specification.width} pixels: choose at least "
+            f"{LEAST_SIDE}x{LEAST_SIDE}."
         )
-    for kind, classes in (
-        ("box", specification.detection_classes),
-        ("surface", specification.segmentation_classes),
-    ):
-        if not classes:
-            raise UsageError(
-                f"{specification.name} learns boxes and surfaces, and the dataset has no {kind} class: label some."
-            )
-    return NETWORKS[specification.name](specification, weights)
+    return recipe.build(replace(specification, name=canonical(specification.name)), weights)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -18,10 +19,23 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.ssdlite import SSDLiteHead
 from torchvision.ops import Conv2dNormActivation, box_iou, clip_boxes_to_image
 
-from mayhem_train.models.features import FeatureChannels, Features
+from mayhem_train.models.bodies import Body
+from mayhem_train.models.detection import (
+    LEAST_SCORE,
+    OVERLAP_IOU,
+    DetectionHead,
+    Detections,
+    best_detections,
+    object_classes,
+    on_crowd,
+)
+from mayhem_train.models.features import STRIDES, FeatureChannels, Features, undilated
+from mayhem_train.models.normaliser import joined_count
 from mayhem_train.models.overlaps import suppress_overlaps
+from mayhem_train.models.specification import NetworkSpecification
 from mayhem_train.models.targets import Targets
 
+LEVELS = ("c3", "c4", "c5")
 EXTRA_CHANNELS = (512, 256)
 # As a share of the image's side, one per level and one beyond. The field's boxes are small: half of the labelled
 # cars and pedestrians of a street drive span less than 0.08, which 0.2 (the paper's smallest) never matches.
@@ -30,9 +44,6 @@ ASPECT_RATIOS = (2.0, 3.0)
 MATCH_IOU = 0.5
 NEGATIVES_PER_POSITIVE = 3
 CANDIDATES = 400
-DETECTIONS = 100
-LEAST_SCORE = 0.01
-OVERLAP_IOU = 0.55
 
 # torchvision trains its SSDLite with these.
 _norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.03)
@@ -45,53 +56,59 @@ class BoxPredictions(NamedTuple):
     offsets: Tensor
 
 
-class Detections(NamedTuple):
-    """The best boxes of N images, padded to D each.
-
-    Attributes:
-        boxes: float32 [N, D, 4], xyxy as shares of the image's width and height.
-        scores: float32 [N, D], falling, 0 where padded.
-        labels: int64 [N, D], 1 to K.
-        counts: int64 [N], how many are real.
-    """
-
-    boxes: Tensor
-    scores: Tensor
-    labels: Tensor
-    counts: Tensor
-
-
-class SSDLite(nn.Module):
-    """A detection head on levels c3, c4, c5 and two extra ones of stride 64 and 128.
+class SSDLite(DetectionHead):
+    """A detection head on levels of the body and further ones, each at twice the stride of the one before.
 
     Args:
         channels: the body's channels.
         height: of the network's input, pixels.
         width: of the network's input, pixels.
         classes: K, background not counted.
+        dilated: whether the body is.
+        levels: of the body, by name.
+        extra_channels: of the further levels.
+        scales: the default boxes' sides as shares of the image's, one a level and one beyond.
     """
 
     default_boxes: Tensor
 
-    def __init__(self, channels: FeatureChannels, height: int, width: int, classes: int):
+    def __init__(
+        self,
+        channels: FeatureChannels,
+        height: int,
+        width: int,
+        classes: int,
+        *,
+        dilated: bool = False,
+        levels: Sequence[str] = LEVELS,
+        extra_channels: Sequence[int] = EXTRA_CHANNELS,
+        scales: Sequence[float] = SCALES,
+    ):
         super().__init__()
-        inputs = (channels.c5, *EXTRA_CHANNELS)
-        self.extra = nn.ModuleList(_extra_level(inputs[i], inputs[i + 1]) for i in range(len(EXTRA_CHANNELS)))
-        generator = DefaultBoxGenerator([list(ASPECT_RATIOS)] * (len(SCALES) - 1), scales=list(SCALES))
+        inputs = [channels.c5, *extra_channels]
+        self.extra = nn.ModuleList(_extra_level(*pair) for pair in pairwise(inputs))
+        generator = DefaultBoxGenerator([list(ASPECT_RATIOS)] * (len(scales) - 1), scales=list(scales))
         self.predictors = SSDLiteHead(
-            [*channels, *EXTRA_CHANNELS], generator.num_anchors_per_location(), classes + 1, _norm
+            [*(getattr(channels, level) for level in levels), *extra_channels],
+            generator.num_anchors_per_location(),
+            classes + 1,
+            _norm,
         )
-        strides = (8, 16, 32, 64, 128)
+        strides = [getattr(STRIDES, level) for level in levels]
+        strides += [2 * strides[-1] * 2**further for further in range(len(extra_channels))]
         maps = [torch.empty(1, 1, -(-height // stride), -(-width // stride)) for stride in strides]
         (default_boxes,) = generator(ImageList(torch.empty(1, 3, height, width), [(height, width)]), maps)
         self.register_buffer("default_boxes", default_boxes, persistent=False)
         self.height, self.width = height, width
+        self._dilated, self._levels = dilated, tuple(levels)
         self._coder = BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))
         self._matcher = SSDMatcher(MATCH_IOU)
 
     def forward(self, features: Features) -> BoxPredictions:
         """Raw predictions for every default box."""
-        levels: list[Tensor] = list(features)
+        if self._dilated:
+            features = undilated(features)
+        levels: list[Tensor] = [getattr(features, level) for level in self._levels]
         for extra in self.extra:
             levels.append(extra(levels[-1]))
         predictions = self.predictors(levels)
@@ -107,13 +124,13 @@ class SSDLite(nn.Module):
         labels = torch.stack([labels for labels, _ in matched])
         offsets = torch.stack([offsets for _, offsets in matched])
         positive = labels > 0
-        positives = positive.sum().clamp(min=1)
+        positives = joined_count(positive.sum())
         localisation = functional.smooth_l1_loss(predictions.offsets[positive], offsets[positive], reduction="sum")
         entropy = functional.cross_entropy(predictions.logits.transpose(1, 2), labels, reduction="none")
         negatives = NEGATIVES_PER_POSITIVE * positive.sum(1, keepdim=True).clamp(min=1)
-        on_crowd = torch.stack([self._on_crowd(crowds) for crowds in targets.crowd_boxes])
-        hardness = entropy.detach().masked_fill(positive | on_crowd, -1.0)
-        hard = (hardness.argsort(dim=1, descending=True).argsort(dim=1) < negatives) & ~on_crowd
+        ignored = torch.stack([on_crowd(self.default_boxes, crowds) for crowds in targets.crowd_boxes])
+        hardness = entropy.detach().masked_fill(positive | ignored, -1.0)
+        hard = (hardness.argsort(dim=1, descending=True).argsort(dim=1) < negatives) & ~ignored
         classification = entropy[positive | hard].sum()
         return {"classification": classification / positives, "localisation": localisation / positives}
 
@@ -124,15 +141,8 @@ class SSDLite(nn.Module):
         scores = scores.gather(1, candidates.unsqueeze(-1).expand(-1, -1, scores.shape[-1])).transpose(1, 2)
         offsets = predictions.offsets.gather(1, candidates.unsqueeze(-1).expand(-1, -1, 4))
         boxes = self._decode(offsets, self.default_boxes[candidates])
-        kept = suppress_overlaps(boxes, scores.contiguous(), OVERLAP_IOU, LEAST_SCORE).flatten(1)
-        best, places = kept.topk(min(DETECTIONS, kept.shape[1]), dim=1)
-        rows = places % boxes.shape[1]
-        return Detections(
-            boxes=boxes.gather(1, rows.unsqueeze(-1).expand(-1, -1, 4)),
-            scores=best,
-            labels=places // boxes.shape[1] + 1,
-            counts=(best > 0).sum(dim=1),
-        )
+        kept = suppress_overlaps(boxes, scores.contiguous(), OVERLAP_IOU, LEAST_SCORE)
+        return best_detections(boxes[:, None], kept)
 
     def _match(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Per default box its label (0 background) int64 [A] and the offsets to its object float32 [A, 4]."""
@@ -143,19 +153,22 @@ class SSDLite(nn.Module):
         offsets = self._coder.encode_single(boxes[objects.clamp(min=0)], self.default_boxes)
         return torch.where(objects >= 0, labels[objects.clamp(min=0)], 0), offsets
 
-    def _on_crowd(self, crowds: Tensor) -> Tensor:
-        """bool [A]: default boxes of which half or more lies on a crowd, by COCO's overlap with crowds."""
-        upper_left = torch.maximum(self.default_boxes[:, None, :2], crowds[None, :, :2])
-        lower_right = torch.minimum(self.default_boxes[:, None, 2:], crowds[None, :, 2:])
-        covered = (lower_right - upper_left).clamp(min=0).prod(2)
-        area = (self.default_boxes[:, 2:] - self.default_boxes[:, :2]).prod(1)
-        return (covered >= 0.5 * area[:, None]).any(1)
-
     def _decode(self, offsets: Tensor, default_boxes: Tensor) -> Tensor:
         """Boxes [N, K, 4] as shares of the image's sides, clipped to it."""
         boxes = self._coder.decode_single(offsets.flatten(0, 1), default_boxes.flatten(0, 1)).view(offsets.shape)
         boxes = clip_boxes_to_image(boxes, (self.height, self.width))
         return boxes / boxes.new_tensor([self.width, self.height, self.width, self.height])
+
+
+def ssdlite(body: Body, specification: NetworkSpecification) -> SSDLite:
+    """SSDLite for the specification's objects and input size."""
+    return SSDLite(
+        body.channels,
+        specification.height,
+        specification.width,
+        object_classes(specification),
+        dilated=body.dilated,
+    )
 
 
 def _extra_level(channels_in: int, channels_out: int) -> nn.Sequential:

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
-import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pytorch_lightning as pl
-import torch
-import yaml
-from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
-from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_train.balancing.balancer import Balancer
-from mayhem_train.console import console, error_console
-from mayhem_train.datasets.datamodule import PerceptionDataModule
+from mayhem_train.console import console
 from mayhem_train.datasets.index import DatasetIndex
 from mayhem_train.outputs import refuse_inputs_within
-from mayhem_train.training.epoch_summary import EpochSummary
-from mayhem_train.training.perception_module import PerceptionModule
-from mayhem_train.training.run_folder import check_run_folder, record_run
+from mayhem_train.training.arguments import TrainingCLI, build
+from mayhem_train.training.endings import told_in_one_sentence
+from mayhem_train.training.joined_batch import is_first_process
+from mayhem_train.training.run_folder import read_record, record_early_stop, record_run
 from mayhem_train.training.trained_network import CHECKPOINT_KEY, TrainedNetwork, read_checkpoint
 
 EXAMPLE = (
@@ -45,48 +33,6 @@ class TrainingRun:
     trained: TrainedNetwork
 
 
-class _TrainingCLI(LightningCLI):
-    """Everything of the trainer, the data, the network and the balancer by typed arguments or a YAML file."""
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds the run folder and the balancer, and ties the network to the data."""
-        parser.add_argument("--out", type=str, default="runs/lraspp-mtl", help="The run's folder; resumed if started.")
-        parser.add_argument("--force", action="store_true", help="Start anew, replacing what the folder holds.")
-        parser.add_class_arguments(Balancer, "balancer")
-        parser.link_arguments("balancer", "model.balancer", apply_on="instantiate")
-        parser.link_arguments("data.size", "model.size")
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
-        for source, target in (
-            ("thing_names", "detection_classes"),
-            ("surface_names", "segmentation_classes"),
-            ("dataset_hash", "dataset_sha256"),
-        ):
-            parser.link_arguments(f"data.{source}", f"model.{target}", apply_on="instantiate")
-
-    def before_instantiate_classes(self) -> None:
-        """Looks at the run folder before any work is done, and leaves it as it is."""
-        self.run_folder = Path(self.config.out)
-        self.settings: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
-        check_run_folder(self.run_folder, self.settings, force=self.config.force)
-
-    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Adds loggers, checkpoints and the fastest safe precision where the configuration names none."""
-        asked = self.config_init.trainer
-        if asked.logger in (None, True):
-            kwargs["logger"] = _loggers(self.run_folder)
-        if asked.devices == "auto":
-            kwargs["devices"] = 1  # validation scores whole splits in one process
-        if asked.precision is None:
-            kwargs["precision"] = fastest_precision()
-        if asked.enable_model_summary is None:
-            kwargs["enable_model_summary"] = False  # one line of ours says what matters
-        if asked.enable_progress_bar is None:
-            kwargs["enable_progress_bar"] = error_console.is_terminal
-        logs = kwargs.get("logger", asked.logger) is not False
-        kwargs["callbacks"] = [*(asked.callbacks or []), *_callbacks(self.run_folder, logs)]
-        return super().instantiate_trainer(default_root_dir=str(self.run_folder), **kwargs)
-
-
 def train(arguments: Sequence[str]) -> TrainingRun:
     """Trains as `mayhem train` does; a run that was stopped goes on from its last checkpoint.
 
@@ -95,11 +41,12 @@ def train(arguments: Sequence[str]) -> TrainingRun:
 
     Raises:
         UsageError: an argument or a configuration is wrong, or the folder holds another run.
-        MayhemError: the data cannot be used, or the loss is not finite.
+        MayhemError: the data cannot be used, the loss is not finite, or memory or disk do not suffice.
+        SystemExit: SIGTERM came; the run can go on.
     """
     _quieten()
-    cli = _build(arguments)
-    last = cli.run_folder / "checkpoints" / "last.ckpt"
+    cli = build(arguments, EXAMPLE)
+    last = cli.last_checkpoint
     resumed = last.is_file() and not cli.config.force
     if resumed:
         done, trained = _read_last(last)
@@ -108,100 +55,79 @@ def train(arguments: Sequence[str]) -> TrainingRun:
                 f"{cli.run_folder} was trained on another version of {cli.datamodule.index}: "
                 "choose another --out, or pass --force to start anew."
             )
-        if done >= (cli.trainer.max_epochs or 0):
-            console.print(
-                f"{cli.run_folder} is finished: raise --trainer.max_epochs to go on or --force to start anew.",
-                soft_wrap=True,
-            )
+        if finished := _finished(cli, done):
+            _tell(f"{cli.run_folder} is finished{finished}.")
             return _finished_run(cli.run_folder)
-        console.print(f"Going on with {cli.run_folder} after epoch {done}.", highlight=False, soft_wrap=True)
+        _tell(f"Going on with {cli.run_folder} after epoch {done}.")
     if cli.config.force:
         refuse_inputs_within(cli.run_folder, cli.datamodule.inputs)
     cli.datamodule.setup("fit")  # names what is missing while the folder is untouched
-    if cli.datamodule.smallest_batch == 1 and not cli.model.learns_from_one_image:
-        raise UsageError(
-            f"One image a step cannot train a network of {list(cli.datamodule.size)}, whose coarsest map is one pixel: "
-            "set --data.batch_size to 2 or more (with as many frames to train on), or a larger --data.size."
-        )
-    record_run(cli.run_folder, cli.settings, anew=cli.config.force)
-    _introduce(cli)
-    _fit(cli, last, resumed=resumed)
+    _refuse_too_small_batches(cli)
+    if is_first_process():
+        record_run(cli.run_folder, cli.settings, _origin(cli), anew=cli.config.force)
+        _introduce(cli)
+    with told_in_one_sentence(cli.run_folder, last, cli.datamodule.batch_size):
+        ckpt_path = str(last) if resumed else None
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=ckpt_path, weights_only=True)
+    if is_first_process() and cli.trainer.should_stop and cli.trainer.current_epoch < (cli.trainer.max_epochs or 0):
+        record_early_stop(cli.run_folder, cli.trainer.current_epoch)
     return _finished_run(cli.run_folder)
 
 
-def _build(arguments: Sequence[str]) -> _TrainingCLI:
-    """The data, the network and the trainer that the arguments name."""
-    try:
-        cli = _TrainingCLI(
-            PerceptionModule,
-            PerceptionDataModule,
-            args=list(arguments),
-            run=False,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            save_config_callback=None,
-            parser_kwargs={"exit_on_error": False, "prog": "mayhem train", "epilog": f"example: {EXAMPLE}"},
-        )
-    except (argparse.ArgumentError, MisconfigurationException, ValueError) as error:
-        raise UsageError(f"{_sentence(error)} (`mayhem train --help` lists every setting)") from error
-    if cli.trainer.world_size > 1:
-        raise UsageError(
-            f"{cli.trainer.world_size} processes cannot train one network yet: leave out --trainer.devices."
-        )
-    if cli.trainer.max_epochs is None or cli.trainer.max_epochs < 1:
-        raise UsageError("The learning rate's cosine needs an end: set --trainer.max_epochs to 1 or more.")
-    return cli
-
-
-def _fit(cli: _TrainingCLI, last: Path, *, resumed: bool) -> None:
-    """Trains; whatever ends it early is told in one sentence."""
-    ckpt_path = str(last) if resumed else None
-    try:
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=ckpt_path, weights_only=True)
-    except MayhemError as error:  # a DataLoader's worker puts its traceback before the sentence
-        kind = type(error)
-        sentence = str(error).rstrip().rsplit("\n", 1)[-1]
-        raise kind(sentence.removeprefix(f"{kind.__module__}.{kind.__qualname__}: ")) from error
-    except OSError as error:
-        reason = error.strerror or error
-        raise MayhemError(
-            f"Cannot write {cli.run_folder} ({reason}): free the disk or choose another --out."
-        ) from error
-    except SystemExit as stopped:  # what Lightning makes of Ctrl-C
-        hint = "the same command goes on from the last epoch" if last.is_file() else "no epoch was complete"
-        error_console.print(f"Stopped: {hint}.", highlight=False, soft_wrap=True)
-        raise KeyboardInterrupt from stopped
-
-
 def _read_last(path: Path) -> tuple[int, TrainedNetwork]:
-    """How many epochs the last checkpoint has seen, and what it says of its network."""
+    """How many epochs the last checkpoint has completed, and what it says of its network."""
     checkpoint = read_checkpoint(path)
     try:
-        return int(checkpoint["epoch"]) + 1, TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY])
+        done = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
+        return done, TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY])
     except (KeyError, TypeError, ValueError) as error:
         raise MayhemError(f"{path} is no checkpoint of `mayhem train`: pass --force to start anew.") from error
 
 
-def fastest_precision() -> str:
-    """ "bf16-mixed" where the device multiplies bfloat16 in hardware, else "32-true"."""
-    if torch.cuda.is_available():
-        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
-    capabilities = torch.cpu.get_capabilities()
-    return "bf16-mixed" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "32-true"
+def _finished(cli: TrainingCLI, done: int) -> str:
+    """What to do about a run that has come to its end; empty for one that has not."""
+    if done >= (cli.trainer.max_epochs or 0):
+        return ": raise --trainer.max_epochs to go on or --force to start anew"
+    stopped = read_record(cli.run_folder).get("stopped_early_after_epoch")
+    return "" if stopped is None else f", stopped early after epoch {stopped}: pass --force to start anew"
 
 
-def _introduce(cli: _TrainingCLI) -> None:
+def _refuse_too_small_batches(cli: TrainingCLI) -> None:
+    processes = cli.trainer.world_size
+    smallest = cli.datamodule.smallest_batch(processes)
+    if smallest == 0:
+        raise UsageError(
+            f"There are fewer frames to train on than the {processes} processes: set a smaller --trainer.devices."
+        )
+    if smallest == 1 and not cli.model.learns_from_one_image:
+        raise UsageError(
+            f"One image a step cannot train a network of {list(cli.datamodule.size)}, whose coarsest map is one pixel: "
+            "set --data.batch_size to 2 or more (with as many frames to train on), or a larger --data.size."
+        )
+
+
+def _origin(cli: TrainingCLI) -> dict[str, object]:
+    """What run.json says of the data and the devices."""
+    trainer = cli.trainer
+    return {
+        "dataset": str(cli.datamodule.index),
+        "dataset_sha256": cli.model.dataset_sha256,
+        "device": str(trainer.strategy.root_device),
+        "processes": trainer.world_size,
+        "precision": trainer.precision,
+    }
+
+
+def _introduce(cli: TrainingCLI) -> None:
     """One line about what is about to be trained, on what and where."""
     network = cli.model.network
     index = cli.datamodule.dataset_index
-    console.print(
+    processes = "" if cli.trainer.world_size == 1 else f" in {cli.trainer.world_size} processes"
+    _tell(
         f"{network.specification.name} on {network.specification.body}: "
         f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters, "
         f"{_frames(index.split('train'))} to train on, {_frames(index.split('val'))} to validate on, "
-        f"{cli.trainer.precision} on {cli.trainer.strategy.root_device}.",
-        highlight=False,
-        soft_wrap=True,
+        f"{cli.trainer.precision} on {cli.trainer.strategy.root_device}{processes}."
     )
 
 
@@ -216,29 +142,9 @@ def _finished_run(folder: Path) -> TrainingRun:
     return TrainingRun(folder, checkpoint, _read_last(checkpoint)[1])
 
 
-def _loggers(folder: Path) -> list[Logger]:
-    return [CSVLogger(folder, name="logs"), TensorBoardLogger(folder, name="tensorboard", version="")]
-
-
-def _callbacks(folder: Path, logs: bool) -> list[Callback]:
-    callbacks: list[Callback] = [EpochSummary(), *([LearningRateMonitor("step")] if logs else [])]
-    checkpoints = folder / "checkpoints"
-    best = ModelCheckpoint(checkpoints, filename="best", monitor="val/score", mode="max", enable_version_counter=False)
-    last = ModelCheckpoint(checkpoints, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
-    return [*callbacks, best, last]
-
-
-def _sentence(error: BaseException) -> str:
-    """What of a parser's message names what is wrong: beneath "no Union subtype fits" stands why it does not."""
-    settings = ".".join(re.findall(r'Parser key "([^"]+)"', str(error)))
-    reason: BaseException = error
-    while reason.__cause__ is not None and not isinstance(reason, MayhemError):
-        reason = reason.__cause__
-    if not settings and not isinstance(reason, MayhemError):
-        reason = error
-    lines = [line.strip() for line in str(reason).splitlines() if line.strip()]
-    names_itself = isinstance(reason, MayhemError) or reason is error
-    return ("" if names_itself else f"{settings}: ") + " ".join(lines[:3]).rstrip(".")
+def _tell(sentence: str) -> None:
+    if is_first_process():
+        console.print(sentence, highlight=False, soft_wrap=True)
 
 
 def _quieten() -> None:
@@ -252,6 +158,8 @@ def _quieten() -> None:
         ".*exists and is not empty.*",
         ".*`isinstance.treespec, LeafSpec.*",
         ".*instantiate_classes.*was deprecated.*",
+        ".*ended before the epoch ended.*",  # as after SIGTERM: the frames of the rest are drawn anew
+        ".*recommended to use `self.log.*sync_dist.*",  # every process logs what all have found
         ".*`training_step` returned `None`.*",  # of a batch of which nothing could be read, which is told
     ):
         warnings.filterwarnings("ignore", hint)

@@ -8,6 +8,10 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from mayhem_train.console import console
+from mayhem_train.training.validation import ValidationScores
+
+_HEADLINES = {"map": "mAP", "ap50": "AP50", "mean_iou": "mIoU"}
+_OF_CLASSES = {"ap50": "ap50/", "mean_iou": "iou/"}
 
 
 class EpochSummary(Callback):
@@ -20,15 +24,33 @@ class EpochSummary(Callback):
         """Prints the epoch, the loss and the headline metrics."""
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
         shown = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}", f"step {trainer.global_step}"]
-        for label, name in (
-            ("last loss", "train/loss"),
-            ("mAP", "val/map"),
-            ("AP50", "val/ap50"),
-            ("mIoU", "val/mean_iou"),
-        ):
-            if name in values:
-                shown.append(f"{label} {values[name]:.3f}")
-        shown.append(f"{time.monotonic() - self._started:.0f} s")
-        console.print("  ".join(shown), highlight=False, soft_wrap=True)
+        loss = trainer.callback_metrics.get("train/loss")
+        shown += [] if loss is None else [f"last loss {float(loss):.3f}"]
+        shown += headlines(pl_module.scores)  # type: ignore[arg-type]
+        line = "  ".join([*shown, f"{time.monotonic() - self._started:.0f} s"])
+        # A progress bar on this terminal has taken the place of sys.stdout, and lets print() write above it.
+        if console.is_terminal:
+            print(line)
+        else:
+            console.print(line, highlight=False, soft_wrap=True)
+
+
+def headlines(scores: ValidationScores) -> list[str]:
+    """Each headline metric with its classes, "n/a" where validation has no ground truth: AP50 0.543 (agv 0.543)."""
+    told = []
+    for name, label in _HEADLINES.items():
+        if name not in scores.values:
+            continue
+        prefix = _OF_CLASSES.get(name)
+        classes = [
+            f"{key.removeprefix(prefix)} {_figure(value)}"
+            for key, value in scores.values.items()
+            if prefix is not None and key.startswith(prefix)
+        ]
+        told.append(f"{label} {_figure(scores.values[name])}" + (f" ({', '.join(classes)})" if classes else ""))
+    return told
+
+
+def _figure(value: float | None) -> str:
+    return "n/a" if value is None else f"{value:.3f}"

@@ -7,36 +7,39 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
+from itertools import combinations
 from typing import Any
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
-from mayhem_ros.errors import MayhemError
+from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.balancer import BalancedLoss, Balancer
+from mayhem_train.balancing.names import build
+from mayhem_train.balancing.processes import mean_over_processes
 from mayhem_train.balancing.shared_features import SharedFeatures
 from mayhem_train.datasets.samples import Batch
-from mayhem_train.evaluation.detection_metrics import DetectionScorer
-from mayhem_train.evaluation.score_thresholds import ScoreThresholdChooser
-from mayhem_train.evaluation.segmentation_metrics import SegmentationScorer
 from mayhem_train.models.bodies import Weights
 from mayhem_train.models.features import Features
-from mayhem_train.models.lraspp import most_likely, resize_logits
 from mayhem_train.models.network import build_network
-from mayhem_train.models.specification import NetworkSpecification
+from mayhem_train.models.specification import NetworkSpecification, Preset
+from mayhem_train.training.averaged_weights import average_statistics
+from mayhem_train.training.joined_batch import any_process, average_gradients, first_told, processes, refuse_together
+from mayhem_train.training.monitors import refuse_unmeasured_monitors
+from mayhem_train.training.optimizers import OPTIMIZERS, OptimizerRecipe
 from mayhem_train.training.provenance import git_revision
+from mayhem_train.training.schedules import SCHEDULES, Schedule, learning_rate_share
 from mayhem_train.training.trained_network import CHECKPOINT_KEY, TrainedNetwork
+from mayhem_train.training.validation import Validation, ValidationScores
 
 
 class PerceptionModule(pl.LightningModule):
     """Trains a multi-task network.
 
-    The optimiser is AdamW; the learning rate rises linearly for `warmup_steps` and then falls to zero as a cosine
-    over the whole training (Loshchilov and Hutter 2017). The body, which starts from ImageNet, learns more slowly.
+    The learning rate rises linearly for `warmup_steps` and then follows the schedule over the rest of the training. The
+    body, which starts from ImageNet, learns more slowly.
 
     Args:
         size: the network's input, (height, width) in pixels; the command takes it from the data.
@@ -47,10 +50,16 @@ class PerceptionModule(pl.LightningModule):
         name: of the network.
         body: of the network: mobilenet_v3_large or mobilenet_v2.
         weights: what the body starts from: imagenet or none.
+        preset: fair, networks that can be compared with one another, or original, those of the original work.
         learning_rate: the heads' peak learning rate.
         body_learning_rate_factor: the body's, as a share of the heads'.
         weight_decay: of convolution weights; biases and normalisation have none.
-        warmup_steps: optimiser steps until the peak.
+        warmup_steps: optimiser steps until the peak; 0 for none.
+        optimizer: adamw or sgd, or by class path with arguments of its own.
+        schedule: of the learning rate: cosine, step or constant, or by class path with arguments of its own.
+
+    Raises:
+        UsageError: there is no such network, optimiser or schedule, or a number is out of its range.
     """
 
     def __init__(
@@ -63,15 +72,28 @@ class PerceptionModule(pl.LightningModule):
         name: str = "lraspp-mtl",
         body: str = "mobilenet_v3_large",
         weights: Weights = "imagenet",
+        preset: Preset = "fair",
         learning_rate: float = 1e-3,
         body_learning_rate_factor: float = 0.25,
         weight_decay: float = 1e-2,
         warmup_steps: int = 50,
+        optimizer: OptimizerRecipe | str = "adamw",
+        schedule: Schedule | str = "cosine",
     ):
         super().__init__()
+        for setting, value in (
+            ("learning_rate", learning_rate),
+            ("body_learning_rate_factor", body_learning_rate_factor),
+            ("weight_decay", weight_decay),
+            ("warmup_steps", warmup_steps),
+        ):
+            if not 0 <= value < math.inf:
+                raise UsageError(f"--model.{setting} is {value}: choose a number from 0.")
+        self.optimizer = build("optimiser", OPTIMIZERS, optimizer) if isinstance(optimizer, str) else optimizer
+        self.schedule = build("schedule", SCHEDULES, schedule) if isinstance(schedule, str) else schedule
         height, width = size
         specification = NetworkSpecification(
-            name, body, height, width, tuple(detection_classes), tuple(segmentation_classes)
+            name, body, height, width, tuple(detection_classes), tuple(segmentation_classes), preset
         )
         # Convolutions of a CPU and of tensor cores run about twice as fast over channels that lie together.
         self.network = build_network(specification, weights).to(memory_format=torch.channels_last)
@@ -82,8 +104,10 @@ class PerceptionModule(pl.LightningModule):
         self.body_learning_rate_factor = body_learning_rate_factor
         self.weight_decay = weight_decay
         self.warmup_steps = warmup_steps
+        self.scores: ValidationScores | None = None
         self.score_thresholds: dict[str, float] = {}
         self.metrics: dict[str, float] = {}
+        self._left_out = False
         self._to_be_balanced: tuple[BalancedLoss, SharedFeatures[Features]] | None = None
 
     def forward(self, images: Tensor) -> dict[str, Any]:
@@ -103,23 +127,27 @@ class PerceptionModule(pl.LightningModule):
         return True
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        """The balanced loss of one batch; None where frames that cannot be read leave too little of it."""
-        if not len(batch) or (batch.unreadable and len(batch) == 1 and not self.learns_from_one_image):
-            return None
+        """The balanced loss of one batch; None where frames that cannot be read leave too little of it.
+
+        With several processes, all of them leave out a batch that one has too little of.
+        """
+        too_small = not len(batch) or (bool(batch.unreadable) and len(batch) == 1 and not self.learns_from_one_image)
+        self._left_out = any_process(too_small, self.device)
+        if self._left_out:
+            # Lightning knows no None of several processes: a loss that moves nothing stands in.
+            trained = [parameter.sum() for parameter in self.parameters() if parameter.requires_grad]
+            return None if processes() == 1 else 0 * torch.stack(trained).sum()
         terms, shared = self._loss_terms(batch)
-        losses = _task_losses(terms)
-        for task, loss in losses.items():
-            if not torch.isfinite(loss):
-                raise MayhemError(
-                    f"The {task} loss is {float(loss.detach())} at step {self.global_step} (frames "
-                    f"{', '.join(batch.names)}): lower --model.learning_rate or look at those frames' labels."
-                )
-        balanced = self.balancer(losses)
+        named = _named("train", terms)
+        joined = mean_over_processes(torch.stack([value.detach() for value in named.values()]))
+        if not torch.isfinite(joined).all():
+            self._refuse(_task_losses(terms), batch)
+        balanced = self.balancer(_task_losses(terms))
         self._to_be_balanced = None if shared is None else (balanced, shared)
-        self._log_losses("train", terms, len(batch.names))
-        self.log("train/loss", balanced.total.detach(), prog_bar=True, batch_size=len(batch.names))
+        self.log_dict(dict(zip(named, joined, strict=True)), batch_size=len(batch))
+        self.log("train/loss", mean_over_processes(balanced.total.detach()), prog_bar=True, batch_size=len(batch))
         for task, coefficient in balanced.coefficients.items():
-            self.log(f"train/coefficient/{task}", coefficient, batch_size=len(batch.names))
+            self.log(f"train/coefficient/{task}", coefficient, batch_size=len(batch))
         return balanced.total
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
@@ -134,11 +162,19 @@ class PerceptionModule(pl.LightningModule):
         self._to_be_balanced = None
         (scale,) = torch.autograd.grad(loss, balanced.total)
         record = self.balancer.backward(balanced, shared, self.network.shared_parameters, scale)
-        values = {"train/cosine": record.cosines[0, 1]} if len(self.network.tasks) == 2 else {}
-        values |= {"train/conflict": record.conflict, "train/fallbacks": self.balancer.fallbacks.float()}
-        for task, norm, weight in zip(self.network.tasks, record.norms, record.weights, strict=True):
+        tasks = self.network.tasks
+        values = {"train/conflict": record.conflict, "train/fallbacks": self.balancer.fallbacks.float()}
+        for first, second in combinations(range(len(tasks)), 2):
+            name = "train/cosine" if len(tasks) == 2 else f"train/cosine/{tasks[first]}/{tasks[second]}"
+            values[name] = record.cosines[first, second]
+        for task, norm, weight in zip(tasks, record.norms, record.weights, strict=True):
             values |= {f"train/gradient_norm/{task}": norm, f"train/weight/{task}": weight}
         self.log_dict(values)
+        self.log("train/conflict_rate", record.conflict, on_step=False, on_epoch=True, batch_size=1)
+
+    def on_after_backward(self) -> None:
+        """Every process goes on with the gradients of the joined batch."""
+        average_gradients(self.parameters())
 
     def configure_gradient_clipping(
         self,
@@ -155,9 +191,25 @@ class PerceptionModule(pl.LightningModule):
         else:
             nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
+    def _refuse(self, losses: dict[str, Tensor], batch: Batch) -> None:
+        """Ends the training over losses that are not finite here, or in another process.
+
+        Raises:
+            MayhemError: always; in several processes, the first one with the sentence of the one concerned.
+        """
+        broken = [(task, float(loss.detach())) for task, loss in losses.items() if not torch.isfinite(loss)]
+        told = None
+        if broken:
+            task, value = broken[0]
+            told = (
+                f"The {task} loss is {value} at step {self.global_step} (frames {', '.join(batch.names)}): "
+                "lower --model.learning_rate or look at those frames' labels."
+            )
+        refuse_together(first_told(told) or f"A loss is not finite at step {self.global_step}.")
+
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Looks at the batch's losses once more for a weighting that learns from what a step has changed."""
-        if not self.balancer.weighting.needs_losses_after_step or not len(batch) or not outputs:
+        if not self.balancer.weighting.needs_losses_after_step or self._left_out:
             return
         with torch.no_grad(), _unchanged_statistics(self.network), self.trainer.precision_plugin.forward_context():
             terms, _ = self._loss_terms(batch)
@@ -167,12 +219,14 @@ class PerceptionModule(pl.LightningModule):
         """The next epoch's coefficients may follow from this one's losses."""
         self.balancer.end_epoch()
 
+    def on_validation_start(self) -> None:
+        """Every process validates one and the same network."""
+        if not self.trainer.sanity_checking:
+            average_statistics(self.network)
+
     def on_validation_epoch_start(self) -> None:
-        """New scorers, so that nothing is carried over from an earlier epoch."""
-        specification = self.network.specification
-        self._detections = DetectionScorer(specification.detection_classes)
-        self._thresholds = ScoreThresholdChooser(specification.detection_classes)
-        self._surfaces = SegmentationScorer(("background", *specification.segmentation_classes))
+        """A new collector, so that nothing is carried over from an earlier epoch."""
+        self._validation = Validation(self.network)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Scores one batch in float32 and in source pixels, as the exported file is run."""
@@ -180,42 +234,44 @@ class PerceptionModule(pl.LightningModule):
             return
         with torch.autocast(self.device.type, enabled=False):
             predictions = self(batch.images)
-            self._log_losses("val", self.network.losses(predictions, batch), len(batch.names))
-            if "detection" in predictions:
-                self._score_boxes(batch, predictions["detection"])
-            if "segmentation" in predictions:
-                for logits, truth in zip(predictions["segmentation"], batch.source_masks, strict=True):
-                    mask, _ = most_likely(resize_logits(logits[None], *truth.shape))
-                    self._surfaces.add(truth.numpy(), mask[0].cpu().numpy())
+            terms = self.network.losses(predictions, batch)
+            self.log_dict(_named("val", terms), batch_size=len(batch), on_step=False, on_epoch=True)
+            self._validation.add(batch, predictions)
 
     def on_validation_epoch_end(self) -> None:
-        """Computes the metrics over the whole split; a metric without ground truth is left out."""
+        """Computes the metrics over the whole split; a metric without ground truth is not logged.
+
+        Raises:
+            UsageError: a callback of the configuration watches what is not measured.
+        """
+        scores = self._validation.compute()
+        refuse_unmeasured_monitors(self.trainer, scores)
         if self.trainer.sanity_checking:  # a few frames seen before training say nothing about the weights to be saved
             return
-        found: dict[str, float | None] = {}
-        if "detection" in self.network.tasks:
-            boxes = self._detections.compute()
-            found |= {"map": boxes.map, "ap50": boxes.ap50, "ap75": boxes.ap75}
-            found |= {f"ap50/{name}": scores.ap50 for name, scores in boxes.per_class.items()}
-            self.score_thresholds = self._thresholds.compute()
-        if "segmentation" in self.network.tasks:
-            surfaces = self._surfaces.compute()
-            found |= {"mean_iou": surfaces.mean_iou}
-            found |= {f"iou/{name}": iou for name, iou in surfaces.iou.items()}
-        self.metrics = {name: value for name, value in found.items() if value is not None}
-        headlines = [self.metrics[name] for name in ("map", "mean_iou") if name in self.metrics]
-        self.metrics["score"] = float(np.mean(headlines)) if headlines else 0.0
+        self.scores = scores
+        self.score_thresholds = scores.thresholds
+        self.metrics = scores.known
         self.log_dict({f"val/{name}": value for name, value in self.metrics.items()})
 
     def configure_optimizers(self) -> Any:
-        """AdamW over four groups, body and heads, with and without weight decay, and one schedule for all."""
-        optimizer = AdamW(self._parameter_groups(), lr=self.learning_rate, weight_decay=self.weight_decay)
+        """The optimiser over body, heads and balancer, with and without weight decay, and one schedule for all."""
+        optimizer = self.optimizer.build(self._parameter_groups())
         steps = int(self.trainer.estimated_stepping_batches)
-        schedule = LambdaLR(optimizer, lambda step: warmup_cosine(step, self.warmup_steps, steps))
+        schedule = LambdaLR(optimizer, lambda step: learning_rate_share(self.schedule, step, self.warmup_steps, steps))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what the export needs to build the network again and to write its card."""
+        """Adds what the export needs to build the network again and to write its card.
+
+        Raises:
+            MayhemError: a weight is not finite; what was saved before stays.
+        """
+        broken = [name for name, p in self.network.named_parameters() if not torch.isfinite(p).all()]
+        if broken:
+            refuse_together(
+                f"The weights are not finite any more after step {self.global_step} ({broken[0]} among {len(broken)}), "
+                "so they are not saved: lower --model.learning_rate or set --trainer.gradient_clip_val."
+            )
         checkpoint[CHECKPOINT_KEY] = TrainedNetwork(
             specification=self.network.specification,
             score_thresholds=dict(self.score_thresholds),
@@ -241,30 +297,6 @@ class PerceptionModule(pl.LightningModule):
         predictions = {task: head(shared.of(task)) for task, head in self.network.heads.items()}
         return self.network.losses(_as_float32(predictions), batch), shared
 
-    def _log_losses(self, stage: str, terms: dict[str, dict[str, Tensor]], batch_size: int) -> None:
-        values = {
-            f"{stage}/loss/{task}/{term}": value.detach() for task in terms for term, value in terms[task].items()
-        }
-        self.log_dict(values, batch_size=batch_size, on_step=stage == "train", on_epoch=stage == "val")
-
-    def _score_boxes(self, batch: Batch, predictions: Any) -> None:
-        found = self.network.heads["detection"].detect(predictions)  # type: ignore[operator]
-        specification = self.network.specification
-        for place, image_id in enumerate(batch.image_ids):
-            height, width = batch.source_sizes[place]
-            count = int(found.counts[place])
-            sides = np.array([width, height, width, height], np.float32)
-            boxes = found.boxes[place, :count].cpu().numpy() * sides
-            scores = found.scores[place, :count].cpu().numpy()
-            labels = found.labels[place, :count].cpu().numpy()
-            network_sides = np.array([specification.width, specification.height] * 2, np.float32)
-            objects, crowds = batch.boxes[place], batch.crowd_boxes[place]
-            truth = torch.cat([objects, crowds]).cpu().numpy() / network_sides * sides
-            truth_labels = torch.cat([batch.labels[place], batch.crowd_labels[place]]).cpu().numpy()
-            crowd = np.arange(len(truth)) >= len(objects)
-            self._detections.add(int(image_id), truth, truth_labels, crowd, boxes, scores, labels)
-            self._thresholds.add(truth, truth_labels, crowd, boxes, scores, labels)
-
     def _parameter_groups(self) -> list[dict[str, Any]]:
         groups = []
         parts: tuple[tuple[nn.Module, float], ...] = (
@@ -283,13 +315,12 @@ class PerceptionModule(pl.LightningModule):
         return groups
 
 
-def warmup_cosine(step: int, warmup_steps: int, steps: int) -> float:
-    """The learning rate at an optimiser step as a share of its peak."""
-    warmup_steps = min(warmup_steps, steps // 2)
-    if step < warmup_steps:
-        return (step + 1) / warmup_steps
-    progress = (step - warmup_steps) / max(1, steps - warmup_steps)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+def _named(stage: str, terms: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Each task's loss and every term of it by the name it is logged under."""
+    named = {f"{stage}/loss/{task}": loss for task, loss in _task_losses(terms).items()}
+    for task, of_task in terms.items():
+        named |= {f"{stage}/loss/{task}/{term}": value for term, value in of_task.items()}
+    return named
 
 
 def _task_losses(terms: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -24,21 +26,25 @@ def git_revision() -> str:
     return f"{revision}+changes" if changed else revision
 
 
-def environment() -> dict[str, str]:
-    """Versions of what computes, and the machine."""
+def environment() -> dict[str, Any]:
+    """Versions of what computes, every installed package's among them, and the machine."""
     versions = {}
     for package in PACKAGES:
         try:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             versions[package] = "not installed"
+    installed = {found.metadata["Name"]: found.version for found in metadata.distributions() if found.metadata["Name"]}
     return {
         "python": platform.python_version(),
         **versions,
         "platform": platform.platform(),
         "processor": torch.cpu.get_capabilities().get("cpu_name", "") or platform.processor(),
-        "accelerator": torch.cuda.get_device_name() if torch.cuda.is_available() else "none",
-        "command": " ".join(sys.argv),
+        "accelerators": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
+        "cuda": torch.version.cuda or "none",
+        "host": platform.node(),
+        "command": shlex.join(sys.argv),
+        "packages": dict(sorted(installed.items(), key=lambda item: item[0].lower())),
     }
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from mayhem_train.outputs import whole_file
 from mayhem_train.training.provenance import environment, git_revision
 
 # What may change between two starts of one run.
-_PASSING = ("config", "out", "force")
+_PASSING = ("config", "out", "force", "wandb")
 _EXTENDABLE = {"trainer.max_epochs"}
 
 
@@ -45,14 +47,45 @@ def check_run_folder(folder: Path, settings: dict[str, Any], *, force: bool) -> 
         )
 
 
-def record_run(folder: Path, settings: dict[str, Any], *, anew: bool) -> None:
-    """Writes config.yaml (every setting) and run.json (revision, versions, machine); `anew` removes the old run."""
+def record_run(folder: Path, settings: dict[str, Any], origin: Mapping[str, Any], *, anew: bool) -> None:
+    """Writes config.yaml (every setting) and run.json (where the run comes from); `anew` removes the old run.
+
+    A run that goes on keeps what was said of its start, and each later start stands beside it under "resumed".
+
+    Args:
+        folder: the run's.
+        settings: as the parser has them.
+        origin: what else run.json says, plain values: the data, the devices.
+        anew: whether what the folder holds is removed.
+    """
     if anew and folder.exists():
         shutil.rmtree(folder)
+    started = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    now = {"started": started, "git_revision": git_revision(), **origin, "environment": environment()}
+    before = read_record(folder)
+    record = {**before, "resumed": [*before.get("resumed", []), now]} if before else now
     with whole_file(folder / "config.yaml", force=True) as partial:
         partial.write_text(yaml.safe_dump(_lasting(settings), sort_keys=False))
+    _write_record(folder, record)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What run.json says; nothing where there is none that can be read."""
+    try:
+        record = json.loads((folder / "run.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def record_early_stop(folder: Path, epochs: int) -> None:
+    """Marks a run as ended by early stopping after so many epochs."""
+    _write_record(folder, {**read_record(folder), "stopped_early_after_epoch": epochs})
+
+
+def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
     with whole_file(folder / "run.json", force=True) as partial:
-        partial.write_text(json.dumps({"git_revision": git_revision(), "environment": environment()}, indent=2) + "\n")
+        partial.write_text(json.dumps(record, indent=2) + "\n")
 
 
 def _lasting(settings: dict[str, Any]) -> dict[str, Any]:

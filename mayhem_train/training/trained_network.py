@@ -11,6 +11,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 import torch
+from torch import Tensor
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.models.network import MultiTaskNetwork, build_network
@@ -82,8 +83,10 @@ def load_trained_network(path: Path) -> tuple[TrainedNetwork, MultiTaskNetwork]:
     try:
         network.load_state_dict(own)
     except RuntimeError as error:
-        reason = " ".join(str(error).split())
-        raise MayhemError(f"The weights in {path} do not fit the network they name ({reason}): train again.") from error
+        raise MayhemError(
+            f"The weights in {path} do not fit {trained.specification.name} on {trained.specification.body} "
+            f"({_misfits(network.state_dict(), own)}): another version of it wrote them, so train again."
+        ) from error
     return trained, network.eval()
 
 
@@ -106,3 +109,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict):
         raise MayhemError(f"{path} holds no checkpoint: name a .ckpt file of `mayhem train`.")
     return checkpoint
+
+
+def _misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
+    """In a few words, which weights two networks do not share."""
+    parts = (
+        ("missing", [name for name in expected if name not in found]),
+        ("unknown", [name for name in found if name not in expected]),
+        (
+            "of another shape",
+            [name for name in expected if name in found and expected[name].shape != found[name].shape],
+        ),
+    )
+    return "; ".join(
+        f"{len(names)} {kind}: {', '.join(names[:3])}{', …' if len(names) > 3 else ''}"
+        for kind, names in parts
+        if names
+    )

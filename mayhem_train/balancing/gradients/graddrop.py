@@ -7,6 +7,7 @@ from torch import Tensor
 
 from mayhem_train.balancing.draws import Draws
 from mayhem_train.balancing.gradients.method import Direction, GradientMethod
+from mayhem_train.balancing.processes import mean_over_processes
 
 
 class GradDrop(GradientMethod):
@@ -50,5 +51,5 @@ class FeatureGradDrop(GradDrop):
         A place is a feature, whatever the image: its gradients, each times the feature's sign, are summed over the
         batch before a sign is drawn (section 3.2 of the paper).
         """
-        passed = self.passes((gradients * features.sign()).sum(1))
+        passed = self.passes(mean_over_processes((gradients * features.sign()).sum(1)))
         return torch.where(passed[:, None], gradients, torch.zeros_like(gradients))

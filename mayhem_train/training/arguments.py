@@ -1,0 +1,178 @@
+"""The training's command line and YAML files: trainer, data, network and balancer by typed arguments."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, RichProgressBar
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_train.balancing.balancer import Balancer
+from mayhem_train.console import error_console
+from mayhem_train.datasets.datamodule import PerceptionDataModule
+from mayhem_train.training.averaged_weights import AveragedWeights
+from mayhem_train.training.epoch_summary import EpochSummary
+from mayhem_train.training.joined_batch import JoinedBatchStrategy, is_first_process
+from mayhem_train.training.loggers import WandbMode, run_loggers
+from mayhem_train.training.panels import ValidationPanels
+from mayhem_train.training.perception_module import PerceptionModule
+from mayhem_train.training.preemption import SaveOnTermination
+from mayhem_train.training.run_folder import check_run_folder
+from mayhem_train.training.step_times import StepTimes
+
+# Lightning's names of its DistributedDataParallel, and how each starts its processes.
+_STRATEGIES = {"auto": "popen", "ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork"}
+
+
+class TrainingCLI(LightningCLI):
+    """Everything of the trainer, the data, the network and the balancer by typed arguments or a YAML file."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the run folder and the balancer, and ties the network to the data."""
+        parser.add_argument("--out", type=str, default="runs/lraspp-mtl", help="The run's folder; resumed if started.")
+        parser.add_argument("--force", action="store_true", help="Start anew, replacing what the folder holds.")
+        parser.add_argument(
+            "--ema",
+            type=float | None,
+            default=None,
+            help="Validate and save an exponential moving average of the weights with this decay, such as 0.999.",
+        )
+        parser.add_argument(
+            "--wandb",
+            type=WandbMode | None,
+            default=None,
+            help="Log to Weights & Biases too: online, or offline into the run's folder.",
+        )
+        parser.add_lightning_class_args(ValidationPanels, "panels")
+        parser.add_class_arguments(Balancer, "balancer")
+        parser.link_arguments("balancer", "model.balancer", apply_on="instantiate")
+        parser.link_arguments("data.size", "model.size")
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        for source, target in (
+            ("thing_names", "detection_classes"),
+            ("surface_names", "segmentation_classes"),
+            ("dataset_hash", "dataset_sha256"),
+        ):
+            parser.link_arguments(f"data.{source}", f"model.{target}", apply_on="instantiate")
+
+    @property
+    def last_checkpoint(self) -> Path:
+        """Where a run that is stopped goes on from."""
+        return self.run_folder / "checkpoints" / "last.ckpt"
+
+    def before_instantiate_classes(self) -> None:
+        """Looks at the run folder before any work is done, and leaves it as it is."""
+        self.run_folder = Path(self.config.out)
+        self.settings: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
+        if is_first_process():  # which has begun the folder by the time that others look
+            check_run_folder(self.run_folder, self.settings, force=self.config.force)
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Adds loggers, checkpoints and the fastest safe precision where the configuration names none."""
+        asked = self.config_init.trainer
+        if asked.logger is not False:
+            kwargs["logger"] = run_loggers(self.run_folder, asked.logger, self.config_init.wandb)
+        if asked.devices == "auto":
+            kwargs["devices"] = 1  # a batch is what --data.batch_size says, on every machine
+        if asked.precision is None:
+            kwargs["precision"] = fastest_precision()
+        if asked.enable_model_summary is None:
+            kwargs["enable_model_summary"] = False  # one line of ours says what matters
+        if asked.enable_progress_bar is None:
+            kwargs["enable_progress_bar"] = error_console.is_terminal
+        if asked.use_distributed_sampler:
+            kwargs["use_distributed_sampler"] = False  # the data module shares out itself
+        strategy = _strategy(asked.strategy, kwargs.get("devices", asked.devices), asked.num_nodes)
+        if strategy is not None:
+            kwargs["strategy"] = strategy
+        configured = list(asked.callbacks or []) if not isinstance(asked.callbacks, Callback) else [asked.callbacks]
+        own = self._callbacks(
+            logs=asked.logger is not False, bar=kwargs.get("enable_progress_bar", asked.enable_progress_bar)
+        )
+        kwargs["callbacks"] = [*configured, *own]
+        return super().instantiate_trainer(default_root_dir=str(self.run_folder), **kwargs)
+
+    def _callbacks(self, *, logs: bool, bar: bool) -> list[Callback]:
+        folder = self.last_checkpoint.parent
+        callbacks: list[Callback] = [EpochSummary(), *([LearningRateMonitor("step"), StepTimes()] if logs else [])]
+        if bar:
+            callbacks.append(RichProgressBar(console_kwargs={"stderr": True}))
+        if self.config_init.ema is not None:
+            callbacks.append(AveragedWeights(self.config_init.ema))
+        best = ModelCheckpoint(folder, filename="best", monitor="val/score", mode="max", enable_version_counter=False)
+        last = ModelCheckpoint(folder, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+        return [*callbacks, SaveOnTermination(self.last_checkpoint), best, last]
+
+
+def build(arguments: Sequence[str], example: str) -> TrainingCLI:
+    """The data, the network and the trainer that the arguments name.
+
+    Raises:
+        UsageError: an argument is wrong, or what it names does not go together.
+    """
+    try:
+        cli = TrainingCLI(
+            PerceptionModule,
+            PerceptionDataModule,
+            args=list(arguments),
+            run=False,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            save_config_callback=None,
+            parser_kwargs={"exit_on_error": False, "prog": "mayhem train", "epilog": f"example: {example}"},
+        )
+    except (argparse.ArgumentError, MisconfigurationException, ValueError) as error:
+        raise UsageError(f"{_sentence(error)} (`mayhem train --help` lists every setting)") from error
+    if cli.trainer.max_epochs is None or cli.trainer.max_epochs < 1:
+        raise UsageError("The learning rate's schedule needs an end: set --trainer.max_epochs to 1 or more.")
+    return cli
+
+
+def fastest_precision() -> str:
+    """ "bf16-mixed" where the device multiplies bfloat16 in hardware, else "32-true"."""
+    if torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
+    capabilities = torch.cpu.get_capabilities()
+    return "bf16-mixed" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "32-true"
+
+
+def _strategy(asked: Any, devices: Any, nodes: int) -> JoinedBatchStrategy | None:
+    """What brings several processes together; None for one process.
+
+    Raises:
+        UsageError: another strategy is asked for.
+    """
+    if isinstance(asked, JoinedBatchStrategy):
+        return None
+    if asked not in _STRATEGIES:
+        name = asked if isinstance(asked, str) else type(asked).__name__
+        raise UsageError(
+            f"The strategy {name!r} cannot balance gradients over several processes: choose {', '.join(_STRATEGIES)}."
+        )
+    one = str(devices) == "1" or (isinstance(devices, list) and len(devices) == 1)
+    if one and nodes == 1:
+        return None
+    return JoinedBatchStrategy(start_method=_STRATEGIES[asked])  # type: ignore[arg-type]
+
+
+def _sentence(error: BaseException) -> str:
+    """What of a parser's message names what is wrong: beneath "no Union subtype fits" stands why it does not."""
+    settings = ".".join(re.findall(r'Parser key "([^"]+)"', str(error)))
+    reason: BaseException = error
+    while reason.__cause__ is not None and not isinstance(reason, MayhemError):
+        reason = reason.__cause__
+    if not settings and not isinstance(reason, MayhemError):
+        reason = error
+    lines = [line.strip() for line in str(reason).splitlines() if line.strip()]
+    names_itself = isinstance(reason, MayhemError) or reason is error
+    return ("" if names_itself else f"{settings}: ") + " ".join(lines[:3]).rstrip(".")
