@@ -448,7 +448,7 @@ def test_files_that_are_gone_from_a_finished_ingest_are_made_again(
     capsys.readouterr()
     assert main(arguments) == 0
     output = capsys.readouterr()
-    assert output.err == f"Warning: {count} files of the finished ingest in {folder} are gone: it is done again.\n"
+    assert output.err == f"Warning: The finished ingest in {folder} lacks {count} of its files: it is done again.\n"
     assert "finished before" not in output.out
     expected = {name: data for name, data in undisturbed.items() if name.startswith("drive-0/")}
     assert all_bytes(tmp_path) == {**expected, "drive-0/notes.txt": b"mine"}
@@ -494,7 +494,7 @@ def test_an_emptied_file_is_one_that_is_gone(
     capsys.readouterr()
     assert main(arguments) == 0
     error = capsys.readouterr().err
-    assert error == f"Warning: 1 files of the finished ingest in {folder} are gone: it is done again.\n"
+    assert error == f"Warning: The finished ingest in {folder} lacks 1 of its files: it is done again.\n"
     expected = {name: data for name, data in undisturbed.items() if name.startswith("drive-0/")}
     assert all_bytes(tmp_path) == expected
     path.unlink()

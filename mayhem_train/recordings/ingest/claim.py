@@ -102,7 +102,7 @@ def claimed(
                 yield None
                 return
             error_console.print(
-                f"Warning: {lost} files of the finished ingest in {folder} are gone: it is done again.",
+                f"Warning: The finished ingest in {folder} lacks {lost} of its files: it is done again.",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
