@@ -48,13 +48,12 @@ TORCHJD: dict[str, Callable[[], Any]] = {
     "fairgrad": lambda: aggregation.FairGrad(2.0),
     "graddrop-shared": aggregation.GradDrop,
 }
-LIBMTL = {
+LIBMTL = {  # its Aligned-MTL calls what torch no longer has
     "pcgrad": ("PCGrad", {}),
     "cagrad": ("CAGrad", {"calpha": 0.5, "rescale": 0}),
     "mgda": ("MGDA", {"mgda_gn": "none"}),
     "nash-mtl": ("Nash_MTL", {"update_weights_every": 1, "optim_niter": 20, "max_norm": 1.0}),
     "imtl-g": ("IMTL", {}),
-    "aligned-mtl": ("Aligned_MTL", {}),
     "fairgrad": ("FairGrad", {"FairGrad_alpha": 2.0}),
     "db-mtl": ("DB_MTL", {"DB_beta": 0.9, "DB_beta_sigma": 0.5}),
 }

@@ -242,8 +242,13 @@ def test_a_folder_that_holds_something_is_kept_unless_forced(tmp_path: Path) -> 
         run(model, "--out", out)
     with pytest.raises(UsageError, match="would be deleted"):
         run(model, "--out", tmp_path, "--force")
-    assert run(model, "--rounds", 1, "--size", "32x24", "--out", out, "--force") == 0
-    assert sorted(path.name for path in out.iterdir()) == ["benchmark.csv", "benchmark.json", "benchmark.png"]
+    with pytest.raises(UsageError, match="holds mine, which is nothing that --force may replace"):
+        run(model, "--out", out, "--force")
+    (out / "mine").unlink()
+    for _ in range(2):
+        assert run(model, "--rounds", 1, "--size", "32x24", "--out", out, "--force") == 0
+    files = [".mayhem-benchmark", "benchmark.csv", "benchmark.json", "benchmark.png"]
+    assert sorted(path.name for path in out.iterdir()) == files
 
 
 def test_two_files_of_one_name_are_told_apart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

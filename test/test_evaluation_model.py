@@ -28,6 +28,7 @@ from mayhem_train.models.specification import NetworkSpecification
 from mayhem_train.training.trained_network import CHECKPOINT_KEY, TrainedNetwork
 
 FILES = {
+    ".mayhem-scores",
     "metrics.json",
     "metrics.csv",
     "frames.csv",
@@ -325,7 +326,11 @@ def test_an_existing_folder_is_kept_unless_forced(data, model, tmp_path, capsys)
     assert run(model, *named(data), "--out", out) == 2
     assert "--force" in capsys.readouterr().err
     assert (out / "mine").read_text() == "precious"
-    assert run(model, *named(data), "--out", out, "--force", "--worst", 0) == 0
+    assert run(model, *named(data), "--out", out, "--force") == 2
+    assert "holds mine, which is nothing that --force may replace" in capsys.readouterr().err
+    (out / "mine").unlink()
+    for _ in range(2):
+        assert run(model, *named(data), "--out", out, "--force", "--worst", 0) == 0
     assert {path.name for path in out.iterdir()} == FILES
 
 

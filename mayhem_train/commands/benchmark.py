@@ -45,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Times the models side by side and prints the table."""
     from mayhem_ros.errors import UsageError
-    from mayhem_train.outputs import refuse_existing, refuse_inputs_within
+    from mayhem_train.evaluation.benchmarking import BENCHMARK
+    from mayhem_train.outputs import refuse_existing_folder, refuse_inputs_within
 
     size = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", arguments.size)
     if size is None:
@@ -57,8 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.threads < 0:
         raise UsageError(f"--threads {arguments.threads}: name a number of threads, or 0 for one a core.")
     if arguments.out is not None:
-        refuse_existing(arguments.out, force=arguments.force)
         refuse_inputs_within(arguments.out, arguments.models)
+        refuse_existing_folder(arguments.out, of=BENCHMARK, force=arguments.force)
 
     import numpy as np
 

@@ -127,7 +127,7 @@ def _locate(frames: dict[str, LabelledImage], folder: Path | None) -> dict[str, 
             f"Frame {frame.name} of the dataset index lies in the recording {frame.recording!r}: "
             "name the folder of the recordings."
         )
-    found = find_recordings(folder)
+    found = find_recordings(folder, wanted=frames)
     for stem in sorted(frames):
         if stem not in found:
             raise MayhemError(

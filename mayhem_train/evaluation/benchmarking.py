@@ -19,6 +19,7 @@ from mayhem_train.evaluation.machine import software_versions, this_machine
 from mayhem_train.evaluation.operations import ModelSize
 from mayhem_train.outputs import whole_folder
 
+BENCHMARK = "benchmark"  # what the folder lists itself as
 WARM_UP = 3
 PASSES = 5
 """Passes of one contender before the next has its turn."""
@@ -115,7 +116,7 @@ def time_contenders(
 
 def write_benchmark(benchmark: Benchmark, out: Path, *, force: bool = False) -> None:
     """Writes benchmark.json, benchmark.csv and benchmark.png into the folder `out`."""
-    with whole_folder(out, force=force) as partial:
+    with whole_folder(out, of=BENCHMARK, force=force) as partial:
         (partial / "benchmark.json").write_text(json.dumps(_document(benchmark), indent=2) + "\n")
         with (partial / "benchmark.csv").open("w", newline="") as file:
             rows = [_row(benchmark, timing) for timing in benchmark.timings]

@@ -14,8 +14,9 @@ from mayhem_train.evaluation.report import DatasetSummary, ModelSummary
 from mayhem_train.evaluation.single_task_results import SingleTaskResults
 from mayhem_train.evaluation.split_evaluation import Predictor, choose_split, evaluate_split, scored_tasks
 from mayhem_train.evaluation.split_report import SplitReport, write_split_report
-from mayhem_train.outputs import refuse_existing, refuse_inputs_within, whole_folder
+from mayhem_train.outputs import refuse_existing_folder, refuse_inputs_within, whole_folder
 
+_SCORES = "scores"  # what the folder lists itself as
 WORST_FRAMES = 12
 
 
@@ -52,16 +53,16 @@ def evaluate_model(
         MayhemError: something is missing or damaged, or model and labels do not belong together.
         UsageError: the arguments contradict each other or what is there.
     """
-    refuse_existing(out, force=force)
     inputs = [model, index, recordings, images, *against]
     refuse_inputs_within(out, [path for path in inputs if path is not None])
+    refuse_existing_folder(out, of=_SCORES, force=force)
     chosen, labels = choose_split(DatasetIndex.load(index), index, split)
     dataset = DatasetSummary(str(index), dataset_hash(index), chosen)
     results = SingleTaskResults.read(against, dataset.sha256, chosen)
     reader = FrameReader(labels.images, recordings, images, distro)
     opened = open_model()
     results.refuse_other_tasks(scored_tasks(opened.card, labels))
-    with whole_folder(out, force=force) as partial:
+    with whole_folder(out, of=_SCORES, force=force) as partial:
         report = SplitReport(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             model=ModelSummary(str(model), hashlib.sha256(model.read_bytes()).hexdigest(), opened.card),

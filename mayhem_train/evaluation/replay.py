@@ -30,10 +30,11 @@ from mayhem_train.evaluation.private_domain import private_domain
 from mayhem_train.evaluation.report import DatasetSummary, ModelSummary, Report, write_report
 from mayhem_train.evaluation.requirements import Requirement, refuse_unknown_classes
 from mayhem_train.evaluation.scoring import Scorer
-from mayhem_train.outputs import refuse_existing, refuse_inputs_within, whole_folder
+from mayhem_train.outputs import refuse_existing_folder, refuse_inputs_within, whole_folder
 from mayhem_train.recordings.frame import frame_name
 from mayhem_train.recordings.recording import Recording
 
+REPORT = "report"  # what the folder lists itself as
 SPREAD_PICTURES = 6
 WORST_PICTURES = 6
 
@@ -70,8 +71,8 @@ def replay(
         UsageError: the arguments contradict each other or what is there.
     """
     settings = settings or PlaybackSettings()
-    refuse_existing(out, force=force)
     refuse_inputs_within(out, [model, *recordings, *([] if index is None else [index])])
+    refuse_existing_folder(out, of=REPORT, force=force)
     card = OnnxModel(model, provider="cpu", threads=1).card
     labels = _load_labels(index, split)
     if labels is not None:
@@ -82,7 +83,7 @@ def replay(
         refuse_same_names(drives)
         judge = _Judge(drives, card, labels)
         stages = StageTimes()
-        folder = resources.enter_context(whole_folder(out, force=force))
+        folder = resources.enter_context(whole_folder(out, of=REPORT, force=force))
         on_domain = resources.enter_context(private_domain(domain))
         for number in range(len(drives)):
             _play(judge, number, model, card, on_domain, settings, stages, folder)

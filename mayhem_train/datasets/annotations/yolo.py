@@ -77,7 +77,7 @@ def read_yolo(
     files = _label_files(folder)
     if not files:
         raise MayhemError(f"{folder} holds no label files: name the folder of <recording>-<index>.txt files.")
-    paths = find_recordings(recordings)
+    paths = find_recordings(recordings, wanted={stem for stem, _ in files})
     images = []
     for stem, members in groupby(sorted(files), key=lambda frame: frame[0]):
         indices = [index for _, index in members]
