@@ -15,6 +15,7 @@ import argparse
 import statistics
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,7 +72,7 @@ class Scenes:
     masks: Tensor
 
 
-class Step:
+class Step(ABC):
     """One way to train: a network of its own, the same for all, and what goes from its losses to its gradients."""
 
     def __init__(self, arguments: argparse.Namespace, memory: torch.memory_format = torch.channels_last):
@@ -92,8 +93,8 @@ class Step:
         self.backward(replace(batch, images=batch.images.contiguous(memory_format=self.memory)))
         self.optimiser.step()
 
-    def backward(self, batch: Scenes) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def backward(self, batch: Scenes) -> None: ...
 
 
 class Ours(Step):

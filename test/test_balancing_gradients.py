@@ -27,7 +27,8 @@ from mayhem_train.balancing.gradients.mgda import MGDA, shortest_weights
 from mayhem_train.balancing.gradients.pcgrad import PCGrad
 from mayhem_train.balancing.gradients.plain_sum import PlainSum
 from mayhem_train.balancing.gradients.torchjd import adapt
-from mayhem_train.balancing.names import GRADIENT_METHODS, build
+from mayhem_train.balancing.names import GRADIENT_METHODS
+from mayhem_train.naming import look_up
 
 EXACT = QuadprogProjector(norm_eps=0.0, reg_eps=1e-12)  # its defaults trade exactness for conditioning
 ORACLES: dict[str, tuple[GramMethod, Callable[[Tensor], Tensor], float]] = {
@@ -274,7 +275,7 @@ DEGENERATE = {
 @pytest.mark.parametrize("name", [*GRAM_METHODS, "db-mtl"])
 def test_degenerate_gradients_are_summed_and_counted(name: str, case: str) -> None:
     gradients = DEGENERATE[case]
-    found = build("gradient method", GRADIENT_METHODS, name).combine(gradients, torch.ones(len(gradients)))
+    found = GRADIENT_METHODS[name]().combine(gradients, torch.ones(len(gradients)))
     assert found.degenerate
     torch.testing.assert_close(found.vector, gradients.sum(0), equal_nan=True)
 
@@ -292,6 +293,6 @@ def test_a_torchjd_class_is_a_gradient_method() -> None:
 
 def test_an_unknown_name_lists_the_names_and_the_nearest() -> None:
     with pytest.raises(UsageError, match=r"no gradient method 'pcgard': did you mean pcgrad\? All of them are none, "):
-        build("gradient method", GRADIENT_METHODS, "pcgard")
+        look_up("gradient method", GRADIENT_METHODS, "pcgard")
     with pytest.raises(UsageError, match="choose one of none, pcgrad"):
-        build("gradient method", GRADIENT_METHODS, "xyz")
+        look_up("gradient method", GRADIENT_METHODS, "xyz")

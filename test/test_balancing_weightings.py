@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from mayhem_ros.errors import UsageError
-from mayhem_train.balancing.names import WEIGHTINGS, build
+from mayhem_train.balancing.names import ALIASES, WEIGHTINGS
 from mayhem_train.balancing.weightings.auto_lambda import AutoLambda
 from mayhem_train.balancing.weightings.dynamic import DynamicWeightAverage
 from mayhem_train.balancing.weightings.famo import FastAdaptiveWeighting
@@ -20,6 +20,7 @@ from mayhem_train.balancing.weightings.smooth_tchebycheff import SmoothTchebyche
 from mayhem_train.balancing.weightings.task_difficulty import TaskDifficultyWeighting
 from mayhem_train.balancing.weightings.uncertainty import UncertaintyWeighting
 from mayhem_train.balancing.weightings.weighting import LossWeighting
+from mayhem_train.naming import look_up
 
 TASKS = ("detection", "segmentation", "depth")
 
@@ -164,7 +165,7 @@ def test_auto_lambda_serves_its_primary_tasks_only() -> None:
 
 @pytest.mark.parametrize("name", WEIGHTINGS)
 def test_a_resumed_weighting_goes_on_as_the_undisturbed_one(name: str) -> None:
-    undisturbed, resumed = (bound(build("loss weighting", WEIGHTINGS, name), 3) for _ in range(2))
+    undisturbed, resumed = (bound(WEIGHTINGS[name](), 3) for _ in range(2))
     generator = torch.Generator().manual_seed(1)
 
     def live(weighting: LossWeighting, losses: Tensor, gradients: Tensor) -> Tensor:
@@ -191,7 +192,7 @@ def test_a_resumed_weighting_goes_on_as_the_undisturbed_one(name: str) -> None:
 @pytest.mark.parametrize("name", WEIGHTINGS)
 @pytest.mark.parametrize("losses", [(0.0, 1.0), (1e6, 1e-6), (0.0, 0.0)])
 def test_no_loss_makes_coefficients_that_are_not_finite(name: str, losses: tuple[float, float]) -> None:
-    weighting = bound(build("loss weighting", WEIGHTINGS, name))
+    weighting = bound(WEIGHTINGS[name]())
     for _ in range(6):
         assert torch.isfinite(epoch(weighting, losses)).all()
 
@@ -210,6 +211,6 @@ def test_impossible_hyperparameters_are_refused() -> None:
 
 def test_an_unknown_name_lists_the_names_and_the_nearest() -> None:
     with pytest.raises(UsageError, match="did you mean uncertainty"):
-        build("loss weighting", WEIGHTINGS, "uncertanty")
-    assert isinstance(build("loss weighting", WEIGHTINGS, "dynamic"), DynamicWeightAverage)
-    assert isinstance(build("loss weighting", WEIGHTINGS, "autol"), AutoLambda)
+        look_up("loss weighting", WEIGHTINGS, "uncertanty")
+    assert isinstance(look_up("loss weighting", WEIGHTINGS, "dynamic", ALIASES)(), DynamicWeightAverage)
+    assert isinstance(look_up("loss weighting", WEIGHTINGS, "autol", ALIASES)(), AutoLambda)

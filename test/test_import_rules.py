@@ -16,9 +16,10 @@ ROOT = Path(__file__).resolve().parents[1]
 NOT_ON_THE_ROBOT = {"torch", "torchvision", "lightning", "pytorch_lightning", "rosbags", "mayhem_train"}
 
 # What each room of mayhem_train may import, besides itself and what lies outside the package.
-SHARED = {"console", "outputs", "shipped"}
+SHARED = {"console", "outputs", "shipped", "naming"}
 ROOMS_BELOW = {
     "console": set[str](),
+    "naming": set[str](),
     "outputs": set[str](),
     "shipped": set[str](),
     "models": SHARED,

@@ -13,10 +13,11 @@ from mayhem_train.balancing.gradients.graddrop import FeatureGradDrop
 from mayhem_train.balancing.gradients.method import GradientMethod, cosine_matrix
 from mayhem_train.balancing.gradients.plain_sum import PlainSum
 from mayhem_train.balancing.gradients.torchjd import adapt
-from mayhem_train.balancing.names import CONSTANT, GRADIENT_METHODS, WEIGHTINGS, build, canonical
+from mayhem_train.balancing.names import ALIASES, CONSTANT, GRADIENT_METHODS, WEIGHTINGS, canonical
 from mayhem_train.balancing.processes import mean_over_processes
 from mayhem_train.balancing.shared_features import SharedFeatures, add_gradient
 from mayhem_train.balancing.weightings.weighting import LossWeighting
+from mayhem_train.naming import look_up
 
 
 @dataclass(frozen=True)
@@ -92,10 +93,10 @@ class Balancer(nn.Module):
         gradient_name = canonical(gradient) if isinstance(gradient, str) else type(gradient).__name__
         self.name = weighting_name if gradient_name == "none" else f"{weighting_name} x {gradient_name}"
         self.weighting: LossWeighting = (
-            build("loss weighting", WEIGHTINGS, weighting) if isinstance(weighting, str) else weighting
+            look_up("loss weighting", WEIGHTINGS, weighting, ALIASES)() if isinstance(weighting, str) else weighting
         )
         self.method: GradientMethod = (
-            build("gradient method", GRADIENT_METHODS, gradient) if isinstance(gradient, str) else adapt(gradient)
+            look_up("gradient method", GRADIENT_METHODS, gradient)() if isinstance(gradient, str) else adapt(gradient)
         )
         self.constants_by_name = dict(constants or {})
         self.tasks: tuple[str, ...] = ()

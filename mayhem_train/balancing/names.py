@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable
 
-from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.gradients.aligned_mtl import AlignedMTL
 from mayhem_train.balancing.gradients.cagrad import CAGrad
 from mayhem_train.balancing.gradients.db_mtl import DualBalancing
@@ -59,25 +56,9 @@ GRADIENT_METHODS: dict[str, Callable[[], GradientMethod]] = {
     "fairgrad": FairGrad,
     "db-mtl": DualBalancing,
 }
-_ALIASES = {"dynamic": "dwa", "autol": "auto-lambda"}
-
-Method = TypeVar("Method")
+ALIASES = {"dynamic": "dwa", "autol": "auto-lambda"}
 
 
 def canonical(name: str) -> str:
     """The name that an alias stands for, or the name itself."""
-    return _ALIASES.get(name, name)
-
-
-def build(kind: str, methods: Mapping[str, Callable[[], Method]], name: str) -> Method:
-    """A new method of this name or alias.
-
-    Raises:
-        UsageError: there is none; the sentence lists all names and the nearest.
-    """
-    name = canonical(name)
-    if name not in methods:
-        nearest = difflib.get_close_matches(name, [*methods, *_ALIASES], 1, 0.4)
-        hint = f"did you mean {nearest[0]}? All of them are" if nearest else "choose one of"
-        raise UsageError(f"There is no {kind} {name!r}: {hint} {', '.join(methods)}.")
-    return methods[name]()
+    return ALIASES.get(name, name)

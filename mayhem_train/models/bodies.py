@@ -17,7 +17,7 @@ from torchvision.models import (
 
 from mayhem_train.models.features import FeatureChannels, Features
 from mayhem_train.models.imagenet_weights import load_imagenet_weights
-from mayhem_train.models.names import look_up
+from mayhem_train.naming import look_up
 
 Weights = Literal["imagenet", "none"]
 

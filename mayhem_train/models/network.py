@@ -12,11 +12,11 @@ from mayhem_train.models.deeplabv3 import deeplabv3
 from mayhem_train.models.faster_rcnn import faster_rcnn
 from mayhem_train.models.lraspp import lraspp
 from mayhem_train.models.multi_task import MultiTaskNetwork
-from mayhem_train.models.names import look_up
 from mayhem_train.models.original import ORIGINAL_NETWORKS
 from mayhem_train.models.recipe import HeadRecipe, NetworkRecipe
 from mayhem_train.models.specification import NetworkSpecification
 from mayhem_train.models.ssdlite import ssdlite
+from mayhem_train.naming import look_up
 
 __all__ = ["ALIASES", "NETWORKS", "PRESETS", "MultiTaskNetwork", "build_network", "canonical"]
 

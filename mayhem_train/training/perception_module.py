@@ -17,7 +17,6 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.balancer import BalancedLoss, Balancer
-from mayhem_train.balancing.names import build
 from mayhem_train.balancing.processes import mean_over_processes
 from mayhem_train.balancing.shared_features import SharedFeatures
 from mayhem_train.datasets.samples import Batch
@@ -25,6 +24,7 @@ from mayhem_train.models.bodies import Weights
 from mayhem_train.models.features import Features
 from mayhem_train.models.network import build_network
 from mayhem_train.models.specification import NetworkSpecification, Preset
+from mayhem_train.naming import look_up
 from mayhem_train.training.averaged_weights import average_statistics
 from mayhem_train.training.joined_batch import any_process, average_gradients, first_told, processes, refuse_together
 from mayhem_train.training.monitors import refuse_unmeasured_monitors
@@ -89,8 +89,8 @@ class PerceptionModule(pl.LightningModule):
         ):
             if not 0 <= value < math.inf:
                 raise UsageError(f"--model.{setting} is {value}: choose a number from 0.")
-        self.optimizer = build("optimiser", OPTIMIZERS, optimizer) if isinstance(optimizer, str) else optimizer
-        self.schedule = build("schedule", SCHEDULES, schedule) if isinstance(schedule, str) else schedule
+        self.optimizer = look_up("optimiser", OPTIMIZERS, optimizer)() if isinstance(optimizer, str) else optimizer
+        self.schedule = look_up("schedule", SCHEDULES, schedule)() if isinstance(schedule, str) else schedule
         height, width = size
         specification = NetworkSpecification(
             name, body, height, width, tuple(detection_classes), tuple(segmentation_classes), preset

@@ -14,8 +14,7 @@ class GradDrop(GradientMethod):
     """Where P = (1 + sum_k g_k / sum_k |g_k|) / 2 exceeds U ~ uniform(0, 1) only positive g_k stay, else negative ones.
 
     Chen et al. 2020, "Just Pick a Sign: Optimizing Deep Multitask Models with Gradient Sign Dropout", algorithm 1, on
-    the features' gradients as there (`graddrop`), or on those of the shared parameters (`graddrop-shared`). There,
-    features enter with their sign and a batch's places draw together: `positivity` says how.
+    the shared parameters' gradients (`graddrop-shared`); `FeatureGradDrop` is the paper's own, on the features'.
 
     Args:
         seed: of the draws, the same in every process.
@@ -42,8 +41,6 @@ class GradDrop(GradientMethod):
 
 class FeatureGradDrop(GradDrop):
     """GradDrop as in the paper, on the gradients of the features that the heads share."""
-
-    on_features = True
 
     def mask(self, gradients: Tensor, features: Tensor) -> Tensor:
         """The gradients float [K, N, ...] of features [N, ...] with what was dropped set to zero.

@@ -29,13 +29,7 @@ class Direction:
 
 
 class GradientMethod(nn.Module, ABC):
-    """A map from the tasks' gradients g_1 .. g_K, of the shared parameters or of the features, to one direction.
-
-    Attributes:
-        on_features: the gradients are those of the features the heads stand on, not of the shared parameters.
-    """
-
-    on_features = False
+    """A map from the tasks' gradients g_1 .. g_K of the shared parameters to one direction."""
 
     @abstractmethod
     def combine(self, gradients: Tensor, losses: Tensor) -> Direction:
