@@ -10,10 +10,10 @@ from torch import Tensor
 from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from torchvision.ops import batched_nms
 
-from mayhem_train.models.features import FeatureChannels
+from mayhem_train.models.features import FeatureChannels, Features
 from mayhem_train.models.lraspp import LRASPP
 from mayhem_train.models.overlaps import suppress_overlaps
-from mayhem_train.models.segmentation import most_likely
+from mayhem_train.models.segmentation import most_likely, resize_logits
 from mayhem_train.models.ssdlite import BoxPredictions, SSDLite
 
 CHANNELS = FeatureChannels(8, 8, 8)
@@ -156,7 +156,26 @@ def test_a_batch_without_any_labelled_pixel_has_zero_loss():
     assert (logits.grad == 0).all()
 
 
-def test_the_winning_class_comes_with_its_probability():
-    mask, confidence = most_likely(torch.log(torch.tensor([0.2, 0.7, 0.1])).view(1, 3, 1, 1))
-    assert mask.item() == 1
-    assert confidence.item() == round(0.7 * 255)
+@pytest.mark.parametrize("probabilities", [[0.2, 0.7, 0.1], [0.3, 0.7], [0.7, 0.3], [0.1, 0.2, 0.3, 0.4]])
+def test_the_winning_class_comes_with_its_probability(probabilities):
+    mask, confidence = most_likely(torch.log(torch.tensor(probabilities)).view(1, -1, 1, 1), 2, 3)
+    assert mask.tolist() == [[[probabilities.index(max(probabilities))] * 3] * 2]
+    assert confidence.tolist() == [[[round(max(probabilities) * 255)] * 3] * 2]
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_the_mask_is_what_resized_logits_say(classes):
+    torch.manual_seed(0)
+    logits = 3 * torch.randn(2, classes, 6, 8)
+    probability, winner = resize_logits(logits, 48, 64).softmax(dim=1).max(dim=1)
+    mask, confidence = most_likely(logits, 48, 64)
+    assert torch.equal(mask, winner.byte())
+    assert (confidence.float() - 255 * probability).abs().max() <= 0.501
+
+
+def test_lraspp_computes_what_torchvisions_head_computes():
+    torch.manual_seed(0)
+    head = LRASPP(CHANNELS, outputs=3).eval()
+    features = Features(*(torch.randn(2, c, 64 // s, 96 // s) for c, s in zip(CHANNELS, (8, 16, 32), strict=True)))
+    expected = head.classifier({"low": features.c3, "high": features.c5})
+    torch.testing.assert_close(head(features), expected, rtol=1e-4, atol=1e-5)

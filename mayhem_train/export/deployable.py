@@ -33,7 +33,8 @@ class DeployableNetwork(nn.Module):
             and count int64 [N]; for segmentation mask uint8 [N, H, W] and mask_confidence uint8 [N, H, W].
         """
         height, width = images.shape[1], images.shape[2]
-        pixels = images.permute(0, 3, 1, 2).float()
+        # Exported of channels that lie together, every pooling would carry its strides about as further operators.
+        pixels = images.permute(0, 3, 1, 2).float().contiguous()
         resized = functional.interpolate(pixels, size=self.size, mode="bilinear", align_corners=False)
         predictions = self.network(resized)
         outputs: tuple[Tensor, ...] = ()

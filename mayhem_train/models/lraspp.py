@@ -7,7 +7,7 @@ from torchvision.models.segmentation.lraspp import LRASPPHead
 
 from mayhem_train.models.bodies import Body
 from mayhem_train.models.features import FeatureChannels, Features
-from mayhem_train.models.segmentation import SegmentationHead, surface_classes
+from mayhem_train.models.segmentation import SegmentationHead, resize_logits, surface_classes
 from mayhem_train.models.specification import NetworkSpecification
 
 INNER_CHANNELS = 128
@@ -27,7 +27,10 @@ class LRASPP(SegmentationHead):
 
     def forward(self, features: Features) -> Tensor:
         """Logits float32 [N, 1 + S, H / 8, W / 8]."""
-        return self.classifier({"low": features.c3, "high": features.c5})
+        high = self.classifier.cbr(features.c5) * self.classifier.scale(features.c5)
+        # Before it is resized, 1 + S channels are left instead of 128: both steps are linear and change places freely.
+        high = resize_logits(self.classifier.high_classifier(high), *features.c3.shape[-2:])
+        return self.classifier.low_classifier(features.c3) + high
 
 
 def lraspp(body: Body, specification: NetworkSpecification) -> LRASPP:

@@ -49,8 +49,9 @@ class MultiTaskNetwork(nn.Module):
         self.specification = specification
         self.body = body
         self.heads = nn.ModuleDict(heads)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        # Of values 0 to 255, so that no pixel is divided twice.
+        self.register_buffer("mean", 255 * torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -63,7 +64,7 @@ class MultiTaskNetwork(nn.Module):
 
     def features(self, images: Tensor) -> Features:
         """What the heads share, from RGB images [N, 3, H, W] with values 0 to 255, at the specification's size."""
-        return self.body((images / 255 - self.mean) / self.std)
+        return self.body((images - self.mean) / self.std)
 
     def predictions(self, features: Features) -> dict[str, Any]:
         """Raw predictions by task."""

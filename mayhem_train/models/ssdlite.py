@@ -136,9 +136,11 @@ class SSDLite(DetectionHead):
 
     def detect(self, predictions: BoxPredictions) -> Detections:
         """The best boxes of each image, overlaps suppressed. Exports to ONNX: no size depends on the values."""
-        scores = predictions.logits.softmax(dim=-1)[..., 1:]
-        _, candidates = scores.amax(dim=-1).topk(min(CANDIDATES, scores.shape[1]), dim=1)
-        scores = scores.gather(1, candidates.unsqueeze(-1).expand(-1, -1, scores.shape[-1])).transpose(1, 2)
+        # How far an object's logit leads the background's ranks default boxes without the softmax of all of them.
+        lead = predictions.logits[..., 1:].amax(dim=-1) - predictions.logits[..., 0]
+        _, candidates = lead.topk(min(CANDIDATES, lead.shape[1]), dim=1)
+        logits = predictions.logits.gather(1, candidates.unsqueeze(-1).expand(-1, -1, predictions.logits.shape[-1]))
+        scores = logits.softmax(dim=-1)[..., 1:].transpose(1, 2)
         offsets = predictions.offsets.gather(1, candidates.unsqueeze(-1).expand(-1, -1, 4))
         boxes = self._decode(offsets, self.default_boxes[candidates])
         kept = suppress_overlaps(boxes, scores.contiguous(), OVERLAP_IOU, LEAST_SCORE)

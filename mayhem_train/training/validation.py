@@ -14,7 +14,7 @@ from mayhem_train.evaluation.detection_metrics import DetectionScorer
 from mayhem_train.evaluation.score_thresholds import ScoreThresholdChooser
 from mayhem_train.evaluation.segmentation_metrics import SegmentationScorer
 from mayhem_train.models.network import MultiTaskNetwork
-from mayhem_train.models.segmentation import most_likely, resize_logits
+from mayhem_train.models.segmentation import most_likely
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Validation:
             self._add_boxes(batch, predictions["detection"])
         if "segmentation" in predictions:
             for logits, truth in zip(predictions["segmentation"], batch.source_masks, strict=True):
-                mask, _ = most_likely(resize_logits(logits[None], *truth.shape))
+                mask, _ = most_likely(logits[None], *truth.shape)
                 self._surfaces.add(truth.numpy(), mask[0].cpu().numpy())
 
     def compute(self) -> ValidationScores:
