@@ -9,7 +9,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from mayhem_train.evaluation.machine import software_versions, this_machine
+from mayhem_train.evaluation.provenance import software_versions, this_machine
 
 
 def report(figures: Any, out: Path | None) -> None:

@@ -36,9 +36,9 @@ from mayhem_ros.model_card import (
     SegmentationClass,
 )
 from mayhem_ros.onnx_model import OnnxModel
-from mayhem_train.evaluation.benchmarking import Contender, Timing, time_contenders
-from mayhem_train.evaluation.machine import this_machine
-from mayhem_train.evaluation.operations import model_size
+from mayhem_train.evaluation.benchmarking.benchmark import Contender, Timing, time_contenders
+from mayhem_train.evaluation.benchmarking.operations import model_size
+from mayhem_train.evaluation.provenance import this_machine
 from mayhem_train.export.deployable import DeployableNetwork
 from mayhem_train.export.onnx_file import write_onnx
 from mayhem_train.export.parity import generated_images

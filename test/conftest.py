@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mayhem_train.evaluation.private_domain import environment_variables, private_domain, private_environment
+from mayhem_train.evaluation.playback.private_domain import environment_variables, private_domain, private_environment
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -19,9 +19,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.commands import benchmark as command
-from mayhem_train.evaluation import benchmarking
-from mayhem_train.evaluation.benchmarking import PASSES, WARM_UP, Contender, time_contenders
-from mayhem_train.evaluation.operations import ModelSize, model_size
+from mayhem_train.evaluation.benchmarking import benchmark
+from mayhem_train.evaluation.benchmarking.benchmark import PASSES, WARM_UP, Contender, time_contenders
+from mayhem_train.evaluation.benchmarking.operations import ModelSize, model_size
 from mayhem_train.export.eager import EagerModel
 from mayhem_train.models.network import build_network
 from mayhem_train.models.specification import NetworkSpecification
@@ -118,7 +118,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     found = Clock()
-    monkeypatch.setattr(benchmarking.time, "perf_counter", lambda: found.now)
+    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: found.now)
     return found
 
 
@@ -224,7 +224,7 @@ def test_wrong_usage_is_one_sentence(tmp_path: Path, arguments: tuple[str, ...],
 def test_a_provider_that_is_not_there_is_one_sentence_before_anything_is_timed(
     tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(benchmarking, "time_contenders", lambda *_: pytest.fail("timed"))
+    monkeypatch.setattr(benchmark, "time_contenders", lambda *_: pytest.fail("timed"))
     with pytest.raises(MayhemError, match="The provider openvino cannot be had here"):
         run(save_model(tmp_path / "m.onnx"), "--providers", "cpu", "openvino")
     with pytest.raises(UsageError, match="A checkpoint runs in torch on cpu or cuda, not on openvino"):

@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 from skimage.segmentation import find_boundaries
 
-from mayhem_train.evaluation.boundary_metrics import TOLERANCE, BoundaryScorer, boundary, boundary_f1
+from mayhem_train.evaluation.metrics.boundary import TOLERANCE, BoundaryScorer, boundary, boundary_f1
 
 NAMES = ("background", "floor", "ramp")
 

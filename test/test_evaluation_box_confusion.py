@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mayhem_train.evaluation.box_confusion import BoxConfusion
-from mayhem_train.evaluation.box_matching import match_boxes
+from mayhem_train.evaluation.metrics.box_confusion import BoxConfusion
+from mayhem_train.evaluation.metrics.box_matching import match_boxes
+from mayhem_train.evaluation.metrics.image_boxes import ImageBoxes
 
 HERE, THERE, ELSEWHERE = [0, 0, 10, 10], [20, 0, 30, 10], [100, 100, 110, 110]
 
@@ -16,7 +17,8 @@ HERE, THERE, ELSEWHERE = [0, 0, 10, 10], [20, 0, 30, 10], [100, 100, 110, 110]
 def confusion(truth, labels, crowd, boxes, scores, found):
     matrix = BoxConfusion(2)
     arrays = (np.array(boxes, float).reshape(-1, 4), np.array(scores, float), np.array(found, np.int64))
-    matrix.add(np.array(truth, float).reshape(-1, 4), np.array(labels, np.int64), np.array(crowd, bool), *arrays)
+    there = (np.array(truth, float).reshape(-1, 4), np.array(labels, np.int64), np.array(crowd, bool))
+    matrix.add(ImageBoxes(*there, *arrays))
     return matrix.counts.tolist()
 
 
@@ -50,7 +52,8 @@ def test_every_object_and_every_judged_box_is_counted_once_and_the_diagonal_is_c
     crowd = random.random(objects) < 0.2
     scores = random.random(found)
     matrix = BoxConfusion(2)
-    counts = matrix.add(boxes[:objects], labels[:objects], crowd, boxes[objects:], scores, labels[objects:])
+    image = ImageBoxes(boxes[:objects], labels[:objects], crowd, boxes[objects:], scores, labels[objects:])
+    counts = matrix.add(image)
     order = np.argsort(-scores)
     for label in (1, 2):
         ours, theirs = order[labels[objects:][order] == label], labels[:objects] == label
@@ -65,7 +68,7 @@ def test_images_add_up():
     matrix = BoxConfusion(1)
     for boxes in ([HERE], [ELSEWHERE]):
         arrays = np.array(boxes, float), np.array([0.5]), np.array([1])
-        matrix.add(np.array([HERE], float), np.array([1]), np.array([False]), *arrays)
+        matrix.add(ImageBoxes(np.array([HERE], float), np.array([1]), np.array([False]), *arrays))
     assert matrix.counts.tolist() == [[0, 1], [1, 1]]
 
 

@@ -10,10 +10,23 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mayhem_train.evaluation.detection_metrics import ClassAP, DetectionScorer
+from mayhem_train.evaluation.metrics.detection import ClassAP, DetectionScorer
+from mayhem_train.evaluation.metrics.image_boxes import ImageBoxes
 
 NAMES = ("person", "box", "agv")
 NOTHING = ([], [], [])
+
+
+def image_boxes(truth, truth_labels, crowd, boxes, scores, labels) -> ImageBoxes:
+    """From lists or arrays."""
+    return ImageBoxes(
+        np.array(truth, float).reshape(-1, 4),
+        np.array(truth_labels, np.int64),
+        np.array(crowd, bool),
+        np.array(boxes, float).reshape(-1, 4),
+        np.array(scores, float),
+        np.array(labels, np.int64),
+    )
 
 
 def random_images(seed: int, count: int, classes: int = 3) -> list[tuple]:
@@ -90,7 +103,7 @@ def test_every_figure_equals_that_of_pycocotools(seed: int) -> None:
     images = random_images(seed, 40)
     scorer = DetectionScorer(NAMES)
     for image_id, image in enumerate(images, start=1):
-        scorer.add(image_id, *image)
+        scorer.add(image_id, image_boxes(*image))
     metrics = scorer.compute()
     by_area = pycocotools_precision(images, 3)
     precision = by_area[..., 0]
@@ -112,7 +125,7 @@ def test_the_curves_are_those_that_pycocotools_averages(iou: float) -> None:
     images = random_images(3, 40)
     scorer = DetectionScorer((*NAMES, "forklift"))
     for image_id, image in enumerate(images, start=1):
-        scorer.add(image_id, *image)
+        scorer.add(image_id, image_boxes(*image))
     curves = scorer.precision_recall(iou)
     precision = pycocotools_precision(images, 3)[{0.5: 0, 0.75: 5}[iou], :, :, 0]
     assert set(curves) == set(NAMES), "a class without ground truth has no curve"
@@ -124,7 +137,7 @@ def test_the_curves_are_those_that_pycocotools_averages(iou: float) -> None:
 def test_a_size_is_judged_by_its_own_objects_only() -> None:
     scorer = DetectionScorer(["person"])
     small, large = [0, 0, 31, 31], [100, 100, 300, 300]
-    scorer.add(1, [small, large], [1, 1], [False, False], [large], [0.9], [1])
+    scorer.add(1, image_boxes([small, large], [1, 1], [False, False], [large], [0.9], [1]))
     found = scorer.compute().per_class["person"]
     assert (found.ap_small, found.ap_medium, found.ap_large) == (0.0, None, 1.0)
 
@@ -133,15 +146,15 @@ def test_computing_twice_and_in_between_does_not_change_the_figures() -> None:
     images = random_images(7, 10)
     once, often = DetectionScorer(NAMES), DetectionScorer(NAMES)
     for image_id, image in enumerate(images):
-        once.add(image_id, *image)
-        often.add(image_id, *image)
+        once.add(image_id, image_boxes(*image))
+        often.add(image_id, image_boxes(*image))
         often.compute()
     assert often.compute() == once.compute() == once.compute()
 
 
 def test_a_class_without_ground_truth_is_not_applicable_and_leaves_the_mean_alone() -> None:
     scorer = DetectionScorer(NAMES)
-    scorer.add(1, [[0, 0, 10, 10]], [1], [False], [[0, 0, 10, 10], [50, 50, 60, 60]], [0.9, 0.8], [1, 3])
+    scorer.add(1, image_boxes([[0, 0, 10, 10]], [1], [False], [[0, 0, 10, 10], [50, 50, 60, 60]], [0.9, 0.8], [1, 3]))
     metrics = scorer.compute()
     assert metrics.per_class == {
         "person": ClassAP(1.0, 1.0, 1.0, ap_small=1.0),
@@ -153,23 +166,23 @@ def test_a_class_without_ground_truth_is_not_applicable_and_leaves_the_mean_alon
 
 def test_a_labelled_class_that_is_never_detected_scores_zero() -> None:
     scorer = DetectionScorer(["person"])
-    scorer.add(1, [[0, 0, 10, 10]], [1], [False], *NOTHING)
+    scorer.add(1, image_boxes([[0, 0, 10, 10]], [1], [False], *NOTHING))
     assert scorer.compute().per_class == {"person": ClassAP(0.0, 0.0, 0.0, ap_small=0.0)}
 
 
 def test_predictions_on_images_without_labels_cost_precision() -> None:
     scorer = DetectionScorer(["person"])
-    scorer.add(1, *NOTHING, [[5, 5, 20, 20]], [0.95], [1])
-    scorer.add(2, [[0, 0, 10, 10]], [1], [False], [[0, 0, 10, 10]], [0.9], [1])
+    scorer.add(1, image_boxes(*NOTHING, [[5, 5, 20, 20]], [0.95], [1]))
+    scorer.add(2, image_boxes([[0, 0, 10, 10]], [1], [False], [[0, 0, 10, 10]], [0.9], [1]))
     assert scorer.compute().ap50 == pytest.approx(0.5, abs=1e-12)
 
 
 def test_without_any_label_or_without_any_image_nothing_is_applicable() -> None:
     scorer = DetectionScorer(["person"])
     assert scorer.compute().map is None
-    scorer.add(1, *NOTHING, *NOTHING)
+    scorer.add(1, image_boxes(*NOTHING, *NOTHING))
     assert scorer.compute().map is None
-    scorer.add(2, *NOTHING, [[5, 5, 20, 20]], [0.95], [1])
+    scorer.add(2, image_boxes(*NOTHING, [[5, 5, 20, 20]], [0.95], [1]))
     metrics = scorer.compute()
     assert (metrics.map, metrics.per_class) == (None, {"person": ClassAP(None, None, None)})
 
@@ -177,14 +190,14 @@ def test_without_any_label_or_without_any_image_nothing_is_applicable() -> None:
 def test_a_box_on_a_crowd_is_neither_right_nor_wrong() -> None:
     scorer = DetectionScorer(["person"])
     boxes = [[100, 100, 150, 150], [0, 0, 10, 10]]
-    scorer.add(1, [[0, 0, 10, 10], [90, 90, 300, 300]], [1, 1], [False, True], boxes, [0.9, 0.8], [1, 1])
+    scorer.add(1, image_boxes([[0, 0, 10, 10], [90, 90, 300, 300]], [1, 1], [False, True], boxes, [0.9, 0.8], [1, 1]))
     assert scorer.compute().ap50 == 1.0
 
 
 def test_the_same_image_twice_and_unknown_labels_are_refused() -> None:
     scorer = DetectionScorer(["person"])
-    scorer.add(1, *NOTHING, *NOTHING)
+    scorer.add(1, image_boxes(*NOTHING, *NOTHING))
     with pytest.raises(ValueError, match="image 1 was added before"):
-        scorer.add(1, *NOTHING, *NOTHING)
+        scorer.add(1, image_boxes(*NOTHING, *NOTHING))
     with pytest.raises(ValueError, match="label 2 is none of the 1 classes"):
-        scorer.add(2, *NOTHING, [[0, 0, 1, 1]], [0.5], [2])
+        scorer.add(2, image_boxes(*NOTHING, [[0, 0, 1, 1]], [0.5], [2]))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mayhem_train.evaluation.frame_faults import _of_boxes, _of_surfaces, frame_faults
-from mayhem_train.evaluation.segmentation_metrics import intersection_over_union
+from mayhem_train.evaluation.metrics.segmentation import intersection_over_union
+from mayhem_train.evaluation.scoring.frame_faults import _of_boxes, _of_surfaces, frame_faults
 
 THINGS, SURFACES = ("agv", "person"), ("floor", "ramp")
 RIGHT_BOXES = np.diag([0, 2, 1])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mayhem_train.evaluation.multitask_gain import delta_m, relative_changes
+from mayhem_train.evaluation.metrics.multitask_gain import delta_m, relative_changes
 
 ALONE = {"detection": 0.40, "segmentation": 0.80}
 

@@ -19,17 +19,19 @@ from robot_small_model import card
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.prediction import Prediction
-from mayhem_train.evaluation.dds_settings import with_image_settings
-from mayhem_train.evaluation.gallery import Exhibit, Gallery, evenly
-from mayhem_train.evaluation.latency import StageTimes, latency_plot, percentiles
-from mayhem_train.evaluation.matching import Matcher
-from mayhem_train.evaluation.node_process import NodeProcess, last_error
-from mayhem_train.evaluation.pictures import class_colours, prediction_panel
-from mayhem_train.evaluation.playback import header_stamp_ns, ros2_topic
-from mayhem_train.evaluation.playback_settings import LOCK_STEP, LOCK_STEP_THRESHOLD, REAL_TIME, PlaybackSettings
-from mayhem_train.evaluation.private_domain import private_domain, private_environment
-from mayhem_train.evaluation.requirements import parse_requirement
-from mayhem_train.evaluation.scoring import FrameScore
+from mayhem_train.evaluation.latency import percentiles
+from mayhem_train.evaluation.playback.dds_settings import with_image_settings
+from mayhem_train.evaluation.playback.matching import Matcher
+from mayhem_train.evaluation.playback.node_process import NodeProcess, last_error
+from mayhem_train.evaluation.playback.playback import header_stamp_ns, ros2_topic
+from mayhem_train.evaluation.playback.private_domain import private_domain, private_environment
+from mayhem_train.evaluation.playback.settings import LOCK_STEP, LOCK_STEP_THRESHOLD, REAL_TIME, PlaybackSettings
+from mayhem_train.evaluation.playback.stage_times import StageTimes
+from mayhem_train.evaluation.replay.latency_plot import latency_plot
+from mayhem_train.evaluation.replay.requirements import parse_requirement
+from mayhem_train.evaluation.reporting.gallery import Exhibit, Gallery, evenly
+from mayhem_train.evaluation.reporting.pictures import class_colours, prediction_panel
+from mayhem_train.evaluation.scoring.scorer import FrameScore
 
 
 def test_a_frame_is_answered_when_its_last_result_is_there() -> None:
@@ -84,7 +86,7 @@ def test_two_replays_never_share_a_domain_nor_take_the_users(monkeypatch: pytest
     with private_domain() as first, private_domain() as second:
         assert len({first, second, 0, 42}) == 4
         script = (
-            "from mayhem_train.evaluation.private_domain import private_domain\n"
+            "from mayhem_train.evaluation.playback.private_domain import private_domain\n"
             f"with private_domain({first}) as domain: print(domain)"
         )
         other = subprocess.run(

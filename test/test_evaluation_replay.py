@@ -23,11 +23,11 @@ from mayhem_ros.errors import MayhemError
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_train import cli
 from mayhem_train.datasets.index import dataset_hash
-from mayhem_train.evaluation.latency import StageTimes
-from mayhem_train.evaluation.node_process import NodeProcess
-from mayhem_train.evaluation.playback import playback
-from mayhem_train.evaluation.playback_settings import PlaybackSettings
-from mayhem_train.evaluation.private_domain import private_domain, private_environment
+from mayhem_train.evaluation.playback.node_process import NodeProcess
+from mayhem_train.evaluation.playback.playback import playback
+from mayhem_train.evaluation.playback.private_domain import private_domain, private_environment
+from mayhem_train.evaluation.playback.settings import PlaybackSettings
+from mayhem_train.evaluation.playback.stage_times import StageTimes
 from mayhem_train.recordings.recording import RecordedMessage, Recording
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mayhem_train.evaluation.score_thresholds import UNKNOWN_THRESHOLD, ScoreThresholdChooser
+from mayhem_train.evaluation.metrics.image_boxes import ImageBoxes
+from mayhem_train.evaluation.metrics.score_thresholds import UNKNOWN_THRESHOLD, ScoreThresholdChooser
 
 TRUTH = np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]], float)
 ELSEWHERE = [100, 100, 110, 110]
@@ -15,7 +16,8 @@ def thresholds(boxes, scores, truth=TRUTH, crowd=()):
     crowd = np.isin(np.arange(len(truth)), crowd)
     chooser = ScoreThresholdChooser(["person"])
     ones = np.ones(len(boxes), np.int64)
-    chooser.add(truth, np.ones(len(truth), np.int64), crowd, np.array(boxes, float), np.array(scores), ones)
+    found = (np.array(boxes, float), np.array(scores), ones)
+    chooser.add(ImageBoxes(truth, np.ones(len(truth), np.int64), crowd, *found))
     return chooser.compute()["person"]
 
 
@@ -56,5 +58,6 @@ def test_without_anything_to_choose_by_it_is_the_middle(truth):
 def test_classes_are_chosen_apart():
     chooser = ScoreThresholdChooser(["person", "agv"])
     boxes = np.array([TRUTH[0], TRUTH[1]])
-    chooser.add(boxes, np.array([1, 2]), np.zeros(2, bool), boxes, np.array([0.9, 0.3]), np.array([1, 2]))
+    labels = np.array([1, 2])
+    chooser.add(ImageBoxes(boxes, labels, np.zeros(2, bool), boxes, np.array([0.9, 0.3]), labels))
     assert chooser.compute() == pytest.approx({"person": 0.45, "agv": 0.15})

@@ -13,9 +13,9 @@ from mayhem_ros.errors import MayhemError
 from mayhem_ros.model_card import DetectionClass, ModelCard, SegmentationClass
 from mayhem_ros.prediction import Prediction
 from mayhem_train.datasets.index import Category, DatasetIndex
-from mayhem_train.evaluation.box_matching import match_boxes
-from mayhem_train.evaluation.detection_metrics import ClassAP
-from mayhem_train.evaluation.scoring import Scorer, Scores
+from mayhem_train.evaluation.metrics.box_matching import match_boxes
+from mayhem_train.evaluation.metrics.detection import ClassAP
+from mayhem_train.evaluation.scoring.scorer import Scorer, Scores
 
 
 def prediction(count: int, surface: int = 1) -> Prediction:

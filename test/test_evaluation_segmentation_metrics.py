@@ -7,7 +7,7 @@ import pytest
 import torch
 from torchmetrics.classification import MulticlassConfusionMatrix, MulticlassJaccardIndex
 
-from mayhem_train.evaluation.segmentation_metrics import SegmentationScorer, confusion_matrix
+from mayhem_train.evaluation.metrics.segmentation import SegmentationScorer, confusion_matrix
 
 NAMES = ("background", "floor", "ramp")
 

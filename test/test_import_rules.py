@@ -34,7 +34,7 @@ ROOMS_BELOW = {
 ROOMS_BELOW["commands"] = set(ROOMS_BELOW)
 ROOMS_BELOW["cli"] = {*ROOMS_BELOW["commands"], "commands"}
 
-THE_REPLAY = {"evaluation/playback.py", "evaluation/replay.py"}
+THE_REPLAY = {"evaluation/playback/playback.py", "evaluation/replay/replay.py"}
 ROS = {"rclpy", "rcl_interfaces", "lifecycle_msgs", "sensor_msgs", "std_msgs", "vision_msgs", "diagnostic_msgs"}
 
 
@@ -77,7 +77,7 @@ def test_an_import_of_training_on_the_robot_is_found(tmp_path: Path, line: str) 
     ("module", "line"),
     [
         ("recordings/frame.py", "from mayhem_train.datasets.index import DatasetIndex"),
-        ("evaluation/replay.py", "from mayhem_train.training import module"),
+        ("evaluation/replay/replay.py", "from mayhem_train.training import module"),
         ("models/lraspp.py", "import mayhem_train.balancing.balancer"),
         ("models/lraspp.py", "from mayhem_train import recordings"),
         ("models/lraspp.py", "from ..training import module"),
@@ -108,8 +108,8 @@ def test_a_room_without_a_place_in_the_order_is_found(tmp_path: Path) -> None:
 def test_ros_outside_the_replay_is_found(tmp_path: Path, line: str) -> None:
     _plant(tmp_path / "mayhem_ros" / "node.py", "def f():\n    from mayhem_ros.topics import names")
     _plant(tmp_path / "mayhem_ros" / "topics.py", "import rclpy")
-    _plant(tmp_path / "mayhem_train" / "evaluation" / "replay.py", line)
-    planted = _plant(tmp_path / "mayhem_train" / "evaluation" / "metrics.py", line)
+    _plant(tmp_path / "mayhem_train" / "evaluation" / "replay" / "replay.py", line)
+    planted = _plant(tmp_path / "mayhem_train" / "evaluation" / "replay" / "report.py", line)
     found = violations_of_ros(tmp_path / "mayhem_train", tmp_path / "mayhem_ros")
     assert [path for path, _ in found] == [planted]
 

@@ -12,8 +12,8 @@ from mayhem_train.cli import main
 from mayhem_train.commands.demo import demo_steps
 from mayhem_train.commands.verbs import VERBS
 from mayhem_train.datasets.index import DatasetIndex
-from mayhem_train.evaluation.playback_settings import LOCK_STEP_THRESHOLD
-from mayhem_train.evaluation.scoring import Scorer
+from mayhem_train.evaluation.playback.settings import LOCK_STEP_THRESHOLD
+from mayhem_train.evaluation.scoring.scorer import Scorer
 from mayhem_train.recordings.recording import Recording
 
 FRAMES = 6

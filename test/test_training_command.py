@@ -18,7 +18,7 @@ from mayhem_ros.errors import MayhemError
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_train.cli import main
 from mayhem_train.datasets.index import DatasetIndex, dataset_hash
-from mayhem_train.evaluation.scoring import Scorer
+from mayhem_train.evaluation.scoring.scorer import Scorer
 from mayhem_train.recordings.recording import Recording
 from mayhem_train.training.perception_module import PerceptionModule
 from mayhem_train.training.trained_network import load_trained_network, read_checkpoint

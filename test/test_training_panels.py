@@ -18,7 +18,7 @@ from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.balancer import Balancer
 from mayhem_train.datasets.frame_reader import UnreadableFrame
 from mayhem_train.datasets.samples import Sample, collate
-from mayhem_train.evaluation.comparison import WIDTH
+from mayhem_train.evaluation.reporting.comparison import WIDTH
 from mayhem_train.training.panels import ValidationPanels
 from mayhem_train.training.perception_module import PerceptionModule
 

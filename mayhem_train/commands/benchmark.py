@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from mayhem_train.commands.path_argument import path_argument
 
 if TYPE_CHECKING:
-    from mayhem_train.evaluation.benchmarking import Benchmark, Contender
-    from mayhem_train.evaluation.operations import ModelSize
+    from mayhem_train.evaluation.benchmarking.benchmark import Benchmark, Contender
+    from mayhem_train.evaluation.benchmarking.operations import ModelSize
 
 EXAMPLE = "mayhem benchmark model.onnx model-int8.onnx runs/first/checkpoints/best.ckpt --batch 1 4 --out benchmark/"
 
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Times the models side by side and prints the table."""
     from mayhem_ros.errors import UsageError
-    from mayhem_train.evaluation.benchmarking import BENCHMARK
+    from mayhem_train.evaluation.benchmarking.benchmark import BENCHMARK
     from mayhem_train.outputs import refuse_existing_folder, refuse_inputs_within
 
     size = re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", arguments.size)
@@ -63,8 +63,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     import numpy as np
 
-    from mayhem_train.evaluation.benchmarking import Benchmark, time_contenders, write_benchmark
-    from mayhem_train.evaluation.machine import this_machine
+    from mayhem_train.evaluation.benchmarking.benchmark import Benchmark, time_contenders, write_benchmark
+    from mayhem_train.evaluation.provenance import this_machine
     from mayhem_train.export.parity import generated_images
 
     width, height = (int(number) for number in size.groups())
@@ -85,8 +85,8 @@ def _contenders(
 ) -> tuple[list[Contender], dict[str, ModelSize]]:
     """Every model on every provider, loaded before anything is timed, so that what cannot be had is said at once."""
     from mayhem_ros.onnx_model import OnnxModel
-    from mayhem_train.evaluation.benchmarking import Contender
-    from mayhem_train.evaluation.operations import model_size
+    from mayhem_train.evaluation.benchmarking.benchmark import Contender
+    from mayhem_train.evaluation.benchmarking.operations import model_size
 
     contenders: list[Contender] = []
     sizes: dict[str, ModelSize] = {}
@@ -121,8 +121,8 @@ def _print(benchmark: Benchmark) -> None:
     from rich.table import Table
 
     from mayhem_train.console import console
-    from mayhem_train.evaluation.benchmarking import FLOPS
-    from mayhem_train.evaluation.machine import this_machine
+    from mayhem_train.evaluation.benchmarking.benchmark import FLOPS
+    from mayhem_train.evaluation.provenance import this_machine
 
     models = Table("model", "parameters", "GFLOPs", "MB")
     for name, size in benchmark.sizes.items():

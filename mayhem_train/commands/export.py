@@ -12,7 +12,7 @@ from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.commands.recording_arguments import add_distro
 
 if TYPE_CHECKING:
-    from mayhem_train.evaluation.scoring import Scores
+    from mayhem_train.evaluation.scoring.scorer import Scores
     from mayhem_train.export.calibration import Frames, RecordedFrames
     from mayhem_train.export.onnx_file import ExportReport
     from mayhem_train.export.precision import Lowering
@@ -106,7 +106,7 @@ class _Labels:
     def __init__(self, arguments: argparse.Namespace) -> None:
         from mayhem_train.datasets.frame_reader import FrameReader
         from mayhem_train.datasets.index import DatasetIndex
-        from mayhem_train.evaluation.split_evaluation import choose_split
+        from mayhem_train.evaluation.split.evaluation import choose_split
 
         index = DatasetIndex.load(arguments.index)
         _, self.scored = choose_split(index, arguments.index, arguments.split)
@@ -127,7 +127,7 @@ class _Labels:
 
     def score(self, model: Path) -> Scores:
         from mayhem_ros.onnx_model import OnnxModel
-        from mayhem_train.evaluation.split_evaluation import evaluate_split
+        from mayhem_train.evaluation.split.evaluation import evaluate_split
 
         return evaluate_split(OnnxModel(model, provider="cpu"), self.scored, self._reader).scores
 

@@ -6,12 +6,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mayhem_train.evaluation.playback_settings import LOCK_STEP, MODES
+from mayhem_train.evaluation.playback.settings import LOCK_STEP, MODES
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from mayhem_train.evaluation.report import Report
+    from mayhem_train.evaluation.replay.report import Report
 
 EXAMPLE = "mayhem replay recordings/drive-2 --model model.onnx --index index.json --out report --require map50=0.5"
 
@@ -51,8 +51,8 @@ def run(arguments: argparse.Namespace) -> int:
     import sys
 
     from mayhem_train.console import console
-    from mayhem_train.evaluation.playback_settings import PlaybackSettings
-    from mayhem_train.evaluation.requirements import parse_requirement
+    from mayhem_train.evaluation.playback.settings import PlaybackSettings
+    from mayhem_train.evaluation.replay.requirements import parse_requirement
 
     requirements = [parse_requirement(text) for text in arguments.require]
     settings = PlaybackSettings(
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         provider=arguments.provider,
         threads=arguments.threads,
     )
-    from mayhem_train.evaluation.replay import replay
+    from mayhem_train.evaluation.replay.replay import replay
 
     report = replay(
         arguments.recordings,

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from mayhem_ros.model_card import ModelCard
     from mayhem_ros.prediction import Prediction
-    from mayhem_train.evaluation.split_evaluation import Predictor
-    from mayhem_train.evaluation.split_report import SplitReport
+    from mayhem_train.evaluation.split.evaluation import Predictor
+    from mayhem_train.evaluation.split.report import SplitReport
 
 EXAMPLE = "mayhem test model.onnx --data.index index.json --data.recordings recordings/ --split val --out tested"
 
@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Scores the model on the split, writes the folder and prints the figures."""
     from mayhem_ros.errors import UsageError
-    from mayhem_train.evaluation.model_evaluation import evaluate_model
+    from mayhem_train.evaluation.split.model_evaluation import evaluate_model
 
     if arguments.worst < 0:
         raise UsageError(f"--worst is {arguments.worst}: choose how many frames to show, from 0.")

@@ -1,1 +1,1 @@
-"""Evaluation: metrics, replay through the node, reports."""
+"""From the bottom: metrics, scoring, reporting; on these stand replay (with playback), split and benchmarking."""

@@ -12,7 +12,7 @@ from torchvision.ops import box_iou
 
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_ros.prediction import Prediction
-from mayhem_train.evaluation.box_matching import MATCH_IOU
+from mayhem_train.evaluation.metrics.box_matching import MATCH_IOU
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_train.evaluation.operations import ModelSize
+from mayhem_train.evaluation.benchmarking.operations import ModelSize
 from mayhem_train.export.deployable import DeployableNetwork
 from mayhem_train.training.trained_network import load_trained_network
 

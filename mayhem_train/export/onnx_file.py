@@ -20,7 +20,7 @@ from mayhem_ros.model_card import (
     Origin,
     SegmentationClass,
 )
-from mayhem_train.evaluation.score_thresholds import UNKNOWN_THRESHOLD
+from mayhem_train.evaluation.metrics.score_thresholds import UNKNOWN_THRESHOLD
 from mayhem_train.export.agreement import Agreement
 from mayhem_train.export.deployable import DeployableNetwork
 from mayhem_train.export.operators import translations

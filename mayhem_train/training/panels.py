@@ -17,10 +17,10 @@ from torch.nn import functional
 
 from mayhem_ros.errors import UsageError
 from mayhem_train.datasets.samples import Sample
-from mayhem_train.evaluation.comparison import Drawing, draw_comparison, stack, write_png
-from mayhem_train.evaluation.gallery import evenly
-from mayhem_train.evaluation.pictures import BoxShape, class_colours
-from mayhem_train.evaluation.score_thresholds import UNKNOWN_THRESHOLD
+from mayhem_train.evaluation.metrics.score_thresholds import UNKNOWN_THRESHOLD
+from mayhem_train.evaluation.reporting.comparison import Drawing, draw_comparison, stack, write_png
+from mayhem_train.evaluation.reporting.gallery import evenly
+from mayhem_train.evaluation.reporting.pictures import BoxShape, class_colours
 from mayhem_train.outputs import whole_file
 from mayhem_train.training.perception_module import PerceptionModule
 

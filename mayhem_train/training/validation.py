@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from mayhem_train.datasets.samples import Batch
-from mayhem_train.evaluation.detection_metrics import DetectionScorer
-from mayhem_train.evaluation.score_thresholds import ScoreThresholdChooser
-from mayhem_train.evaluation.segmentation_metrics import SegmentationScorer
+from mayhem_train.evaluation.metrics.detection import DetectionScorer
+from mayhem_train.evaluation.metrics.image_boxes import ImageBoxes
+from mayhem_train.evaluation.metrics.score_thresholds import ScoreThresholdChooser
+from mayhem_train.evaluation.metrics.segmentation import SegmentationScorer
 from mayhem_train.models.network import MultiTaskNetwork
 from mayhem_train.models.segmentation import most_likely
 
@@ -91,5 +92,6 @@ class Validation:
             truth = torch.cat([objects, crowds]).cpu().numpy() / network_sides * sides
             truth_labels = torch.cat([batch.labels[place], batch.crowd_labels[place]]).cpu().numpy()
             crowd = np.arange(len(truth)) >= len(objects)
-            self._detections.add(int(image_id), truth, truth_labels, crowd, boxes, scores, labels)
-            self._thresholds.add(truth, truth_labels, crowd, boxes, scores, labels)
+            image = ImageBoxes(truth, truth_labels, crowd, boxes, scores, labels)
+            self._detections.add(int(image_id), image)
+            self._thresholds.add(image)

@@ -1,4 +1,4 @@
-"""What a measurement was taken on: the machine and the software versions."""
+"""What a figure belongs to: the model, the labels, the machine and the software versions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,27 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from mayhem_ros.model_card import ModelCard
+
 _PACKAGES = ("onnxruntime", "numpy", "opencv-python-headless", "rclpy", "rosbags", "faster-coco-eval")
+
+
+@dataclass(frozen=True)
+class ModelSummary:
+    """The model that was judged."""
+
+    path: str
+    sha256: str
+    card: ModelCard
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """The labels it was judged by; `split` is None where all of the index was used."""
+
+    path: str
+    sha256: str
+    split: str | None
 
 
 @dataclass(frozen=True)

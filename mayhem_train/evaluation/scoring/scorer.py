@@ -11,15 +11,16 @@ from mayhem_ros.errors import MayhemError
 from mayhem_ros.model_card import ModelCard
 from mayhem_ros.prediction import Prediction
 from mayhem_train.datasets.index import BACKGROUND, UNLABELLED, DatasetIndex, LabelledImage
-from mayhem_train.evaluation.boundary_metrics import BoundaryMetrics, BoundaryScorer
-from mayhem_train.evaluation.box_confusion import BoxConfusion
-from mayhem_train.evaluation.detection_metrics import ClassAP, DetectionMetrics, DetectionScorer, PrecisionRecall
-from mayhem_train.evaluation.frame_faults import frame_faults
-from mayhem_train.evaluation.segmentation_metrics import (
+from mayhem_train.evaluation.metrics.boundary import BoundaryMetrics, BoundaryScorer
+from mayhem_train.evaluation.metrics.box_confusion import BoxConfusion
+from mayhem_train.evaluation.metrics.detection import ClassAP, DetectionMetrics, DetectionScorer, PrecisionRecall
+from mayhem_train.evaluation.metrics.image_boxes import ImageBoxes
+from mayhem_train.evaluation.metrics.segmentation import (
     SegmentationMetrics,
     SegmentationScorer,
     intersection_over_union,
 )
+from mayhem_train.evaluation.scoring.frame_faults import frame_faults
 
 BACKGROUND_NAME = "background"
 
@@ -199,19 +200,17 @@ class Scorer:
 
     def _add_boxes(self, image: LabelledImage, prediction: Prediction) -> NDArray[np.int64]:
         """Adds the frame's boxes and returns its matrix of `BoxConfusion` above the thresholds."""
-        truth_boxes = np.array([label.box for label in image.boxes], np.float64).reshape(-1, 4)
+        truth = np.array([label.box for label in image.boxes], np.float64).reshape(-1, 4)
         truth_labels = np.array([self._category_label[label.category_id] for label in image.boxes], np.int64)
         crowd = np.array([label.is_crowd for label in image.boxes], bool)
         boxes = np.zeros((0, 4)) if prediction.boxes is None else np.asarray(prediction.boxes, np.float64)
         scores = np.zeros(0) if prediction.scores is None else np.asarray(prediction.scores, np.float64)
         model_labels = [] if prediction.labels is None else prediction.labels.tolist()
         labels = np.array([self._label.get(label, 0) for label in model_labels], np.int64)
-        known = labels > 0
-        boxes, scores, labels = boxes[known], scores[known], labels[known]
-        self._detection.add(image.id, truth_boxes, truth_labels, crowd, boxes, scores, labels)
-
-        above = scores >= np.array([self._thresholds[int(label)] for label in labels])
-        return self._boxes.add(truth_boxes, truth_labels, crowd, boxes[above], scores[above], labels[above])
+        known = ImageBoxes(truth, truth_labels, crowd, boxes, scores, labels).predicted(labels > 0)
+        self._detection.add(image.id, known)
+        thresholds = np.array([self._thresholds[int(label)] for label in known.labels])
+        return self._boxes.add(known.predicted(known.scores >= thresholds))
 
     def _add_mask(self, image: LabelledImage, prediction: Prediction) -> NDArray[np.int64]:
         """Adds the frame's mask and returns its confusion matrix, of zeros where nothing is labelled."""

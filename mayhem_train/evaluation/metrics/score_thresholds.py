@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mayhem_train.evaluation.box_matching import match_boxes
+from mayhem_train.evaluation.metrics.box_matching import match_boxes
+from mayhem_train.evaluation.metrics.image_boxes import ImageBoxes
 
 # For a class that validation does not show: nothing to choose by, so the middle.
 UNKNOWN_THRESHOLD = 0.5
@@ -26,27 +27,16 @@ class ScoreThresholdChooser:
         self._hits: list[list[bool]] = [[] for _ in class_names]
         self._objects = [0] * len(self._class_names)
 
-    def add(
-        self,
-        truth_boxes: NDArray[np.floating],
-        truth_labels: NDArray[np.int64],
-        truth_crowd: NDArray[np.bool_],
-        boxes: NDArray[np.floating],
-        scores: NDArray[np.floating],
-        labels: NDArray[np.int64],
-    ) -> None:
-        """Adds one image: boxes [N, 4] xyxy of one frame of reference, labels from 1.
-
-        Predictions that only lie on a crowd are neither right nor wrong, so they are not judged.
-        """
+    def add(self, image: ImageBoxes) -> None:
+        """Adds one image; predictions that only lie on a crowd are not judged."""
         for k in range(len(self._class_names)):
-            of_class = truth_labels == k + 1
-            found = np.flatnonzero(labels == k + 1)
-            found = found[np.argsort(-scores[found], kind="stable")]
-            matches = match_boxes(boxes[found], truth_boxes[of_class], truth_crowd[of_class])
+            of_class = image.truth_labels == k + 1
+            found = np.flatnonzero(image.labels == k + 1)
+            found = found[np.argsort(-image.scores[found], kind="stable")]
+            matches = match_boxes(image.boxes[found], image.truth[of_class], image.crowd[of_class])
             judged = matches.right | matches.wrong
-            self._objects[k] += int((~truth_crowd[of_class]).sum())
-            self._scores[k].extend(scores[found][judged].tolist())
+            self._objects[k] += int((~image.crowd[of_class]).sum())
+            self._scores[k].extend(image.scores[found][judged].tolist())
             self._hits[k].extend(matches.right[judged].tolist())
 
     def compute(self) -> dict[str, float]:

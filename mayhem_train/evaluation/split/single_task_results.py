@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_train.evaluation.multitask_gain import delta_m, relative_changes
+from mayhem_train.evaluation.metrics.multitask_gain import delta_m, relative_changes
 
 HEADLINES = {"detection": "map", "segmentation": "mean_iou"}
 """The figure of each task that Δm compares."""

@@ -9,15 +9,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from mayhem_train.datasets.frame_reader import FrameReader
 from mayhem_train.datasets.index import BACKGROUND
-from mayhem_train.evaluation.boundary_metrics import TOLERANCE
-from mayhem_train.evaluation.comparison import Drawing, draw_comparison, write_png
-from mayhem_train.evaluation.gallery import Exhibit
-from mayhem_train.evaluation.machine import Machine
-from mayhem_train.evaluation.pictures import (
+from mayhem_train.evaluation.metrics.boundary import TOLERANCE
+from mayhem_train.evaluation.provenance import DatasetSummary, Machine, ModelSummary
+from mayhem_train.evaluation.reporting.comparison import Drawing, draw_comparison, write_png
+from mayhem_train.evaluation.reporting.gallery import Exhibit
+from mayhem_train.evaluation.reporting.page import render_page
+from mayhem_train.evaluation.reporting.pictures import (
     Picture,
     class_colours,
     jpeg_data_uri,
@@ -25,11 +24,10 @@ from mayhem_train.evaluation.pictures import (
     prediction_panel,
     truth_panel,
 )
-from mayhem_train.evaluation.plots import box_confusion_plot, pixel_confusion_plot, precision_recall_plot
-from mayhem_train.evaluation.report import DatasetSummary, ModelSummary
-from mayhem_train.evaluation.scoring import BACKGROUND_NAME
-from mayhem_train.evaluation.single_task_results import HEADLINES, Comparison, SingleTaskResults
-from mayhem_train.evaluation.split_evaluation import SplitEvaluation
+from mayhem_train.evaluation.scoring.scorer import BACKGROUND_NAME
+from mayhem_train.evaluation.split.evaluation import SplitEvaluation
+from mayhem_train.evaluation.split.plots import box_confusion_plot, pixel_confusion_plot, precision_recall_plot
+from mayhem_train.evaluation.split.single_task_results import HEADLINES, Comparison, SingleTaskResults
 
 METRICS_FORMAT = 1
 _CSV_COLUMNS = (
@@ -257,15 +255,9 @@ def _page(
     report: SplitReport, plots: list[str], pictures: list[Picture], colours: Mapping[str, str], folder: Path
 ) -> str:
     """One page that holds everything: its pictures are in it."""
-    environment = Environment(
-        loader=PackageLoader("mayhem_train.evaluation"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("test.html.jinja")
-    return template.render(
+    return render_page(
+        "mayhem_train.evaluation.split",
+        "test.html.jinja",
         report=report,
         plots=[(name, png_data_uri((folder / name).read_bytes())) for name in plots],
         pictures=pictures,

@@ -16,7 +16,7 @@ import yaml
 
 import mayhem_ros
 from mayhem_ros.errors import MayhemError
-from mayhem_train.evaluation.dds_settings import PROFILE_VARIABLES
+from mayhem_train.evaluation.playback.dds_settings import PROFILE_VARIABLES
 
 NODE_NAME = "perception"
 _ROS_LOG_LINE = re.compile(r"^\[(?P<level>[A-Z]+)\] \[[\d.]+\] \[[^\]]*\]: (?P<text>.*)$")

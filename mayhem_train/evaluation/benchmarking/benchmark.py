@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_train.console import progress_bar
+from mayhem_train.evaluation.benchmarking.operations import ModelSize
 from mayhem_train.evaluation.latency import Percentiles, percentiles
-from mayhem_train.evaluation.machine import software_versions, this_machine
-from mayhem_train.evaluation.operations import ModelSize
+from mayhem_train.evaluation.provenance import software_versions, this_machine
 from mayhem_train.outputs import whole_folder
 
 BENCHMARK = "benchmark"  # what the folder lists itself as

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.model_card import ModelCard
 from mayhem_ros.prediction import Prediction
-from mayhem_train.evaluation.dds_settings import with_image_settings
-from mayhem_train.evaluation.latency import StageTimes
-from mayhem_train.evaluation.matching import Answered, Matcher
-from mayhem_train.evaluation.node_process import NODE_NAME, NodeProcess
-from mayhem_train.evaluation.playback_settings import LOCK_STEP, PlaybackSettings
-from mayhem_train.evaluation.private_domain import environment_variables, private_environment
+from mayhem_train.evaluation.playback.dds_settings import with_image_settings
+from mayhem_train.evaluation.playback.matching import Answered, Matcher
+from mayhem_train.evaluation.playback.node_process import NODE_NAME, NodeProcess
+from mayhem_train.evaluation.playback.private_domain import environment_variables, private_environment
+from mayhem_train.evaluation.playback.settings import LOCK_STEP, PlaybackSettings
+from mayhem_train.evaluation.playback.stage_times import StageTimes
 from mayhem_train.recordings.recording import COMPRESSED_IMAGE, RecordedMessage, Topic
 
 try:

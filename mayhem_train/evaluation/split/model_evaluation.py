@@ -9,11 +9,10 @@ from pathlib import Path
 
 from mayhem_train.datasets.frame_reader import FrameReader
 from mayhem_train.datasets.index import DatasetIndex, dataset_hash
-from mayhem_train.evaluation.machine import software_versions, this_machine
-from mayhem_train.evaluation.report import DatasetSummary, ModelSummary
-from mayhem_train.evaluation.single_task_results import SingleTaskResults
-from mayhem_train.evaluation.split_evaluation import Predictor, choose_split, evaluate_split, scored_tasks
-from mayhem_train.evaluation.split_report import SplitReport, write_split_report
+from mayhem_train.evaluation.provenance import DatasetSummary, ModelSummary, software_versions, this_machine
+from mayhem_train.evaluation.split.evaluation import Predictor, choose_split, evaluate_split, scored_tasks
+from mayhem_train.evaluation.split.report import SplitReport, write_split_report
+from mayhem_train.evaluation.split.single_task_results import SingleTaskResults
 from mayhem_train.outputs import refuse_existing_folder, refuse_inputs_within, whole_folder
 
 _SCORES = "scores"  # what the folder lists itself as

@@ -19,17 +19,24 @@ from mayhem_ros.model_card import ModelCard
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_train.console import track
 from mayhem_train.datasets.index import BACKGROUND, DatasetIndex, dataset_hash
-from mayhem_train.evaluation.drive import Drive, count_frames, refuse_same_names
-from mayhem_train.evaluation.gallery import Exhibit, Gallery, evenly
-from mayhem_train.evaluation.latency import StageTimes, percentiles
-from mayhem_train.evaluation.machine import software_versions, this_machine
-from mayhem_train.evaluation.pictures import Picture, class_colours, jpeg_data_uri, prediction_panel, truth_panel
-from mayhem_train.evaluation.playback import PlayedFrame, playback
-from mayhem_train.evaluation.playback_settings import PlaybackSettings
-from mayhem_train.evaluation.private_domain import private_domain
-from mayhem_train.evaluation.report import DatasetSummary, ModelSummary, Report, write_report
-from mayhem_train.evaluation.requirements import Requirement, refuse_unknown_classes
-from mayhem_train.evaluation.scoring import Scorer
+from mayhem_train.evaluation.latency import percentiles
+from mayhem_train.evaluation.playback.playback import PlayedFrame, playback
+from mayhem_train.evaluation.playback.private_domain import private_domain
+from mayhem_train.evaluation.playback.settings import PlaybackSettings
+from mayhem_train.evaluation.playback.stage_times import StageTimes
+from mayhem_train.evaluation.provenance import DatasetSummary, ModelSummary, software_versions, this_machine
+from mayhem_train.evaluation.replay.drive import Drive, count_frames, refuse_same_names
+from mayhem_train.evaluation.replay.report import Report, write_report
+from mayhem_train.evaluation.replay.requirements import Requirement, refuse_unknown_classes
+from mayhem_train.evaluation.reporting.gallery import Exhibit, Gallery, evenly
+from mayhem_train.evaluation.reporting.pictures import (
+    Picture,
+    class_colours,
+    jpeg_data_uri,
+    prediction_panel,
+    truth_panel,
+)
+from mayhem_train.evaluation.scoring.scorer import Scorer
 from mayhem_train.outputs import refuse_existing_folder, refuse_inputs_within, whole_folder
 from mayhem_train.recordings.frame import frame_name
 from mayhem_train.recordings.recording import Recording

@@ -11,8 +11,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mayhem_train.evaluation.detection_metrics import PrecisionRecall
-from mayhem_train.evaluation.scoring import OperatingPoint
+from mayhem_train.evaluation.metrics.detection import PrecisionRecall
+from mayhem_train.evaluation.scoring.scorer import OperatingPoint
 
 _LONGEST_NAME = 24
 _NUMBERED_CELLS = 16  # classes up to which every cell has room for its numbers

@@ -16,9 +16,9 @@ from mayhem_ros.prediction import Prediction
 from mayhem_train.console import error_console, track
 from mayhem_train.datasets.frame_reader import FrameReader, UnreadableFrame
 from mayhem_train.datasets.index import DatasetIndex, LabelledImage
-from mayhem_train.evaluation.detection_metrics import PrecisionRecall
-from mayhem_train.evaluation.gallery import Exhibit, Gallery
-from mayhem_train.evaluation.scoring import FrameScore, Scorer, Scores
+from mayhem_train.evaluation.metrics.detection import PrecisionRecall
+from mayhem_train.evaluation.reporting.gallery import Exhibit, Gallery
+from mayhem_train.evaluation.scoring.scorer import FrameScore, Scorer, Scores
 
 CURVE_IOUS = (0.5, 0.75)
 """The IoUs for which precision is shown over recall."""

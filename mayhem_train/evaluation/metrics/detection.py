@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+from mayhem_train.evaluation.metrics.image_boxes import ImageBoxes
 
 MAX_DETECTIONS = 100
 """COCO looks at the 100 best-scored boxes of an image and class, no further."""
@@ -74,7 +76,9 @@ class DetectionScorer:
 
     Example:
         >>> scorer = DetectionScorer(["person", "box"])
-        >>> scorer.add(1, [[10, 10, 50, 90]], [1], [False], [[11, 9, 52, 88]], [0.9], [1])
+        >>> truth, found = np.array([[10, 10, 50, 90]]), np.array([[11, 9, 52, 88]])
+        >>> one = np.array([1])
+        >>> scorer.add(1, ImageBoxes(truth, one, np.array([False]), found, np.array([0.9]), one))
         >>> scorer.compute().ap50
         1.0
     """
@@ -85,34 +89,20 @@ class DetectionScorer:
         self._truth: list[dict[str, Any]] = []
         self._predictions: list[dict[str, Any]] = []
 
-    def add(
-        self,
-        image_id: int,
-        truth_boxes: ArrayLike,
-        truth_labels: ArrayLike,
-        truth_crowd: ArrayLike,
-        boxes: ArrayLike,
-        scores: ArrayLike,
-        labels: ArrayLike,
-    ) -> None:
+    def add(self, image_id: int, image: ImageBoxes) -> None:
         """Adds one image; an image without any box counts too.
 
         Args:
             image_id: anything unique within this evaluation.
-            truth_boxes: [M, 4], xyxy, source pixels.
-            truth_labels: [M], label k is `class_names[k - 1]`.
-            truth_crowd: [M], True where a box stands for a crowd: covering it is neither right nor wrong.
-            boxes: predictions [K, 4], xyxy, source pixels.
-            scores: [K], 0 to 1.
-            labels: [K], as `truth_labels`.
+            image: its boxes; label k is `class_names[k - 1]`.
 
         Raises:
             ValueError: the image was added before, a label is no class, or the lengths differ.
         """
         if image_id in self._images:
             raise ValueError(f"image {image_id} was added before")
-        truth_rows = list(zip(_xywh(truth_boxes), self._labels(truth_labels), _flat(truth_crowd), strict=True))
-        rows = list(zip(_xywh(boxes), self._labels(labels), _flat(scores), strict=True))
+        truth_rows = list(zip(_xywh(image.truth), self._labels(image.truth_labels), image.crowd, strict=True))
+        rows = list(zip(_xywh(image.boxes), self._labels(image.labels), image.scores, strict=True))
         self._images.add(image_id)
         for box, label, crowd in truth_rows:
             self._truth.append(
@@ -168,8 +158,8 @@ class DetectionScorer:
         evaluation.accumulate()
         return np.asarray(evaluation.eval["precision"])[..., 0]
 
-    def _labels(self, labels: ArrayLike) -> list[int]:
-        numbers = [int(label) for label in _flat(labels)]
+    def _labels(self, labels: NDArray[np.int64]) -> list[int]:
+        numbers = [int(label) for label in labels]
         for number in numbers:
             if not 1 <= number <= len(self._class_names):
                 raise ValueError(f"label {number} is none of the {len(self._class_names)} classes, counted from 1")
@@ -205,13 +195,8 @@ def _threshold(iou: float) -> int:
     return int(np.argmin(np.abs(_IOU_THRESHOLDS - iou)))
 
 
-def _flat(values: ArrayLike) -> NDArray[Any]:
-    return np.asarray(values).reshape(-1)
-
-
-def _xywh(boxes: ArrayLike) -> list[list[float]]:
-    corners = np.asarray(boxes, dtype=np.float64).reshape(-1, 4)
-    return [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in corners.tolist()]
+def _xywh(boxes: NDArray[np.floating]) -> list[list[float]]:
+    return [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in boxes.astype(np.float64).tolist()]
 
 
 def _mean(precision: NDArray[np.float64]) -> float | None:

@@ -9,15 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from mayhem_ros.model_card import ModelCard
-from mayhem_train.evaluation.latency import Percentiles, latency_plot
-from mayhem_train.evaluation.machine import Machine
-from mayhem_train.evaluation.pictures import Picture
-from mayhem_train.evaluation.requirements import Verdict
-from mayhem_train.evaluation.scoring import Scores
+from mayhem_train.evaluation.latency import Percentiles
+from mayhem_train.evaluation.provenance import DatasetSummary, Machine, ModelSummary
+from mayhem_train.evaluation.replay.latency_plot import latency_plot
+from mayhem_train.evaluation.replay.requirements import Verdict
+from mayhem_train.evaluation.reporting.page import render_page
+from mayhem_train.evaluation.reporting.pictures import Picture
+from mayhem_train.evaluation.scoring.scorer import Scores
 
 REPORT_FORMAT = 1
 
@@ -65,24 +65,6 @@ class RecordingSummary:
     frames: FrameCounts
     latency: Percentiles | None
     scores: Scores | None
-
-
-@dataclass(frozen=True)
-class ModelSummary:
-    """The model that was judged."""
-
-    path: str
-    sha256: str
-    card: ModelCard
-
-
-@dataclass(frozen=True)
-class DatasetSummary:
-    """The labels it was judged by; `split` is None where all of the index was used."""
-
-    path: str
-    sha256: str
-    split: str | None
 
 
 @dataclass(frozen=True)
@@ -158,16 +140,9 @@ class Report:
 
     def to_html(self) -> str:
         """The content of report.html."""
-        environment = Environment(
-            loader=PackageLoader("mayhem_train.evaluation"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
         unanswered = [place for place, row in enumerate(self.rows) if row.outcome != "answered"]
-        plot = latency_plot([row.latency_ms for row in self.rows], unanswered)
-        return environment.get_template("replay.html.jinja").render(report=self, latency_plot=Markup(plot))
+        plot = Markup(latency_plot([row.latency_ms for row in self.rows], unanswered))
+        return render_page("mayhem_train.evaluation.replay", "replay.html.jinja", report=self, latency_plot=plot)
 
     def figures(self) -> dict[str, float | None]:
         """Every figure that a requirement may name."""

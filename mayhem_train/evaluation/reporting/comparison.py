@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
-from mayhem_train.evaluation.pictures import BoxShape
+from mayhem_train.evaluation.reporting.pictures import BoxShape
 
 WIDTH = 480
 """Each of the two copies of the frame is this many pixels wide."""

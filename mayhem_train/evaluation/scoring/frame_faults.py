@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from mayhem_train.evaluation.box_confusion import NOTHING
-from mayhem_train.evaluation.segmentation_metrics import BACKGROUND
+from mayhem_train.evaluation.metrics.box_confusion import NOTHING
+from mayhem_train.evaluation.metrics.segmentation import BACKGROUND
 
 _TOLD = 3
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.datasets.index import DatasetIndex
 from mayhem_train.evaluation.latency import percentiles
-from mayhem_train.evaluation.playback import PlayedFrame
-from mayhem_train.evaluation.report import FrameCounts, FrameRow, RecordingSummary
-from mayhem_train.evaluation.scoring import FrameScore, Scorer
+from mayhem_train.evaluation.playback.playback import PlayedFrame
+from mayhem_train.evaluation.replay.report import FrameCounts, FrameRow, RecordingSummary
+from mayhem_train.evaluation.scoring.scorer import FrameScore, Scorer
 from mayhem_train.recordings.recording import Recording, Topic
 
 

@@ -1,4 +1,4 @@
-"""Which frames of a replay are shown: some at even distances, and the ones that were seen worst."""
+"""Which frames of a report are shown: some at even distances, and the ones that were seen worst."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from mayhem_ros.prediction import Prediction
 from mayhem_train.datasets.index import LabelledImage
-from mayhem_train.evaluation.scoring import FrameScore
+from mayhem_train.evaluation.scoring.scorer import FrameScore
 
 Item = TypeVar("Item")
 

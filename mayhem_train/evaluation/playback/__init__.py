@@ -1,0 +1,1 @@
+"""Recorded messages out to the real perception node and its answers back, on a ROS domain of their own."""

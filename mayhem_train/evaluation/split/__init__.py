@@ -1,0 +1,1 @@
+"""What `mayhem test` does: a model over the labelled frames of a split, without ROS, and its report."""
