@@ -30,7 +30,8 @@ from torch import Tensor
 from torchjd import aggregation
 from torchjd.autojac import jac_to_grad, mtl_backward
 
-from mayhem_train.balancing.balancer import Balancer
+from mayhem_train.balancing.balancer import Balancer, MeasuredOn
+from mayhem_train.balancing.gradients.method import GramMethod
 from mayhem_train.balancing.names import GRADIENT_METHODS, WEIGHTINGS
 from mayhem_train.balancing.shared_features import SharedFeatures
 from mayhem_train.models.features import Features
@@ -104,11 +105,14 @@ class Ours(Step):
         weighting: str,
         gradient: str,
         memory: torch.memory_format = torch.channels_last,
+        measured_on: MeasuredOn = "body",
     ):
         super().__init__(arguments, memory)
-        self.balancer = Balancer(weighting, gradient).to(arguments.device)
+        self.balancer = Balancer(weighting, gradient, measured_on=measured_on)
         self.balancer.bind(self.network.tasks)
         self.balancer.to(arguments.device)
+        deep = measured_on == "deep"
+        self.parameters = self.network.deep_parameters if deep else self.network.shared_parameters
         self.one = torch.ones((), device=arguments.device)
 
     def backward(self, batch: Scenes) -> None:
@@ -119,7 +123,7 @@ class Ours(Step):
         shared = SharedFeatures(features, self.network.tasks)
         predictions = {task: head(shared.of(task)) for task, head in self.network.heads.items()}
         balanced = self.balancer(self.losses(predictions, batch))
-        self.balancer.backward(balanced, shared, self.network.shared_parameters, self.one)
+        self.balancer.backward(balanced, shared, self.parameters, self.one)
 
 
 class Torchjd(Step):
@@ -193,6 +197,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         is_gradient = method in GRADIENT_METHODS
         steps: dict[str, Step] = {EQUAL: Ours(arguments, "equal", "none")}
         steps["ours"] = Ours(arguments, "equal", method) if is_gradient else Ours(arguments, method, "none")
+        if is_gradient and isinstance(GRADIENT_METHODS[method](), GramMethod):
+            steps["ours, deep"] = Ours(arguments, "equal", method, measured_on="deep")
         if method in TORCHJD:
             steps["torchjd"] = Torchjd(arguments, method)
         if method in LIBMTL and arguments.libmtl is not None:
@@ -208,14 +214,17 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 if turn:  # the first one warms up
                     times[name].append(1e3 * (time.perf_counter() - start))
         medians = {name: statistics.median(of_one) for name, of_one in times.items()}
+        rivals = (EQUAL, "torchjd", "LibMTL")
+        ours = [name for name in medians if name not in rivals]
         figures["methods"][method] = {
             "ms": {name: round(median, 1) for name, median in medians.items()},
-            "ours_to_equal": round(medians["ours"] / medians[EQUAL], 3),
+            "ratios": {
+                f"{name} : {rival}": round(medians[name] / medians[rival], 3)
+                for rival in rivals
+                if rival in medians
+                for name in ours
+            },
         }
-        if "torchjd" in medians:
-            figures["methods"][method]["ours_to_torchjd"] = round(medians["ours"] / medians["torchjd"], 3)
-        if "LibMTL" in medians:
-            figures["methods"][method]["ours_to_libmtl"] = round(medians["ours, contiguous"] / medians["LibMTL"], 3)
     return figures
 
 
@@ -244,14 +253,13 @@ def some_batch(arguments: argparse.Namespace) -> Scenes:
 
 
 def print_table(figures: dict[str, Any]) -> None:
-    table = Table(
-        "method", EQUAL + ", ms", "ours", "torchjd", "LibMTL", "ours : equal", "ours : torchjd", "ours : LibMTL"
-    )
+    table = Table("method", "equal, ms", "measured on", "ms", ": equal", ": torchjd", ": LibMTL")
     for method, row in figures["methods"].items():
-        ms = row["ms"]
-        cells = [ms[EQUAL], ms["ours"], ms.get("torchjd"), ms.get("LibMTL")]
-        cells += [row["ours_to_equal"], row.get("ours_to_torchjd"), row.get("ours_to_libmtl")]
-        table.add_row(method, *("" if cell is None else str(cell) for cell in cells))
+        for name, where in (("ours", "body"), ("ours, deep", "deep levels"), ("ours, contiguous", "body, contiguous")):
+            if name in row["ms"]:
+                ratios = [row["ratios"].get(f"{name} : {rival}") for rival in (EQUAL, "torchjd", "LibMTL")]
+                cells = [row["ms"][EQUAL], where, row["ms"][name], *ratios]
+                table.add_row(method, *("" if cell is None else str(cell) for cell in cells))
     Console().print(table)
 
 

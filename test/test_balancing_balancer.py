@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.balancer import BalancedLoss, Balancer, GradientRecord
+from mayhem_train.balancing.gradients.method import GramMethod
 from mayhem_train.balancing.gradients.torchjd import adapt
 from mayhem_train.balancing.names import GRADIENT_METHODS, WEIGHTINGS
 from mayhem_train.balancing.shared_features import SharedFeatures
@@ -125,6 +127,41 @@ def test_without_a_gradient_method_it_is_the_weighted_sums_gradient(weighting: s
     torch.testing.assert_close(shared_gradient(network), shared_gradient(plain), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("gradient", [name for name, m in GRADIENT_METHODS.items() if isinstance(m(), GramMethod)])
+@pytest.mark.parametrize("tasks", [2, 3])
+def test_measured_on_deep_levels_all_parameters_get_the_weights_of_the_deep_ones(gradient: str, tasks: int) -> None:
+    network, (images, truth) = small_network(tasks), batch()
+    early, deep = [*network.first.parameters()], [*network.second.parameters()]
+    chosen = Balancer("equal", gradient, measured_on="deep")
+    chosen.bind(TASKS[:tasks])
+
+    def losses(levels: Callable[[str], Levels]) -> dict[str, Tensor]:
+        return {
+            task: network.loss(k, levels(task), truth) + (levels(task).high - k).square().mean()
+            for k, task in enumerate(chosen.tasks)
+        }
+
+    whole = network.features(images)
+    rows = [torch.autograd.grad(loss, [*early, *deep], retain_graph=True) for loss in losses(lambda _: whole).values()]
+    gradients = torch.stack([torch.cat([g.flatten() for g in row]) for row in rows])
+    of_deep = gradients[:, sum(parameter.numel() for parameter in early) :]
+    expected = balancer(tasks, "equal", gradient).method.combine(of_deep, torch.ones(tasks))
+    assert not expected.degenerate
+
+    features = SharedFeatures(network.features(images), chosen.tasks)
+    record = chosen.backward(chosen(losses(features.of)), features, deep, torch.tensor(2.0))
+    torch.testing.assert_close(record.weights, expected.weights, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(record.norms, of_deep.norm(dim=1), rtol=1e-4, atol=1e-6)
+    found = torch.cat([parameter.grad.flatten() for parameter in (*early, *deep)])
+    torch.testing.assert_close(found, 2 * (expected.weights @ gradients), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("gradient", ["graddrop", "graddrop-shared", "db-mtl"])
+def test_what_decides_on_every_parameter_cannot_be_measured_on_deep_levels(gradient: str) -> None:
+    with pytest.raises(UsageError, match=f"{gradient} decides on every parameter by itself"):
+        Balancer("equal", gradient, measured_on="deep")
+
+
 @pytest.mark.parametrize("gradient", GRADIENT_METHODS)
 @pytest.mark.parametrize("weighting", ["equal", "uncertainty", "auto-lambda"])
 def test_a_scaled_loss_gives_scaled_gradients_and_steps_add_up(weighting: str, gradient: str) -> None:
@@ -203,6 +240,7 @@ def test_one_task_needs_no_gradient_method() -> None:
 def test_a_name_says_both_and_a_class_comes_in_by_itself() -> None:
     assert Balancer("dynamic", "cagrad").name == "dwa x cagrad"
     assert Balancer("autol").name == "auto-lambda"
+    assert Balancer("equal", "pcgrad", measured_on="deep").name == "equal x pcgrad, measured on deep levels"
     assert Balancer("equal", GRADIENT_METHODS["pcgrad"]()).name == "equal x PCGrad"
     assert isinstance(adapt(GRADIENT_METHODS["mgda"]()), type(Balancer("equal", "mgda").method))
     with pytest.raises(UsageError, match="'fair': did you mean"):

@@ -117,11 +117,10 @@ def train(trained: PerceptionModule, folder: Path, kind: Kind = "even", **option
     return trainer
 
 
-def learner(weighting: str, gradient: str) -> PerceptionModule:
+def learner(weighting: str, gradient: str, **options: Any) -> PerceptionModule:
     """By plain gradient descent, since Adam makes a step of any difference."""
-    return freeze_statistics(
-        module(weighting, gradient, learning_rate=1e-2, body_learning_rate_factor=1.0, optimizer=SGD())
-    )
+    options |= {"learning_rate": 1e-2, "body_learning_rate_factor": 1.0, "optimizer": SGD()}
+    return freeze_statistics(module(weighting, gradient, **options))
 
 
 def learner_of_counts() -> PerceptionModule:
@@ -168,6 +167,9 @@ def _process(rank: int, port: int, folder: Path) -> None:
         trained = learner(weighting, gradient)
         train(trained, folder)
         found[f"{weighting} x {gradient}"] = weights(trained)
+    trained = learner("uncertainty", "imtl-g", measured_on="deep")
+    train(trained, folder)
+    found["deep"] = weights(trained)
     trained = learner_of_counts()
     train(trained, folder, "uneven")
     found["uneven"] = weights(trained)
@@ -219,7 +221,7 @@ def test_two_processes_end_with_the_weights_of_one_with_the_joined_batch(
 
 
 @pytest.mark.parametrize(
-    "case", [*(f"{weighting} x {gradient}" for weighting, gradient in PAIRS), "accumulated", "uneven"]
+    "case", [*(f"{weighting} x {gradient}" for weighting, gradient in PAIRS), "deep", "accumulated", "uneven"]
 )
 def test_both_processes_hold_the_same_weights(found: list[dict[str, Any]], case: str) -> None:
     for one, other in zip(found[0][case], found[1][case], strict=True):
@@ -231,6 +233,12 @@ def test_a_mean_is_over_what_both_batches_hold(found: list[dict[str, Any]], tmp_
     one = learner_of_counts()
     train(one, tmp_path, "uneven")
     assert_close(found[0]["uneven"], weights(one))
+
+
+def test_two_processes_that_measure_on_deep_levels_are_one(found: list[dict[str, Any]], tmp_path: Path) -> None:
+    one = learner("uncertainty", "imtl-g", measured_on="deep")
+    train(one, tmp_path)
+    assert_close(found[0]["deep"], weights(one))
 
 
 def test_accumulated_batches_of_two_processes_are_those_of_one(found: list[dict[str, Any]], tmp_path: Path) -> None:

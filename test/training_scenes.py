@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from mayhem_train.balancing.balancer import Balancer
+from mayhem_train.balancing.balancer import Balancer, MeasuredOn
 from mayhem_train.balancing.names import CONSTANT
 from mayhem_train.datasets.samples import Batch, Sample, collate
 from mayhem_train.training.perception_module import PerceptionModule
@@ -54,10 +54,12 @@ def scenes(count: int = 4, batch_size: int = 2) -> DataLoader[Batch]:
     return DataLoader(Scenes(count), batch_size, collate_fn=collate)
 
 
-def module(weighting: str = "equal", gradient: str = "none", seed: int = 0, **options: object) -> PerceptionModule:
+def module(
+    weighting: str = "equal", gradient: str = "none", seed: int = 0, measured_on: MeasuredOn = "body", **options: object
+) -> PerceptionModule:
     pl.seed_everything(seed, verbose=False)
     constants = {"segmentation": 2.0} if weighting == CONSTANT else None
-    balancer = Balancer(weighting, gradient, constants)
+    balancer = Balancer(weighting, gradient, constants, measured_on)
     options = {"body": "mobilenet_v2", "weights": "none", "warmup_steps": 0, **options}
     return PerceptionModule(SIZE, ("box",), ("floor",), "0" * 64, balancer, **options)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.gradients.graddrop import FeatureGradDrop
-from mayhem_train.balancing.gradients.method import GradientMethod, cosine_matrix
+from mayhem_train.balancing.gradients.method import GradientMethod, GramMethod, cosine_matrix
 from mayhem_train.balancing.gradients.plain_sum import PlainSum
 from mayhem_train.balancing.gradients.torchjd import adapt
 from mayhem_train.balancing.names import ALIASES, CONSTANT, GRADIENT_METHODS, WEIGHTINGS, canonical
@@ -18,6 +19,8 @@ from mayhem_train.balancing.processes import mean_over_processes
 from mayhem_train.balancing.shared_features import SharedFeatures, add_gradient
 from mayhem_train.balancing.weightings.weighting import LossWeighting
 from mayhem_train.naming import look_up
+
+MeasuredOn = Literal["body", "deep"]
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,8 @@ class GradientRecord:
     """What a gradient method saw and did in one step; K tasks.
 
     Attributes:
-        norms: float [K], of the gradients, their coefficients applied; of the features for methods on features.
+        norms: float [K], of the gradients where they are measured, their coefficients applied; of the features for
+            methods on features.
         cosines: float [K, K].
         weights: float [K].
         degenerate: bool scalar: the gradients were summed since they left nothing to decide.
@@ -69,9 +73,13 @@ class Balancer(nn.Module):
         gradient: a gradient method by name (none, pcgrad, cagrad, graddrop, graddrop-shared, mgda, nash-mtl, imtl-g,
             aligned-mtl, upgrad, dualproj, fairgrad, db-mtl) or by class path, one of torchjd.aggregation included.
         constants: a factor of each task's loss by the task's name, 1 where none is named; the weighting builds on it.
+        measured_on: which shared parameters' gradients tell a method its weights: body, all of them, or deep, those
+            after the first feature level. Those before it are few and, at the highest resolution, take half of the
+            time; for deep they get the same weights in one pass for all tasks.
 
     Raises:
-        UsageError: there is no such method, or `constant` is asked for without constants.
+        UsageError: there is no such method, `constant` is asked for without constants, or deep for a method that does
+            not answer with weights.
     """
 
     fallbacks: Tensor
@@ -82,6 +90,7 @@ class Balancer(nn.Module):
         weighting: LossWeighting | str = "equal",
         gradient: nn.Module | str = "none",
         constants: dict[str, float] | None = None,
+        measured_on: MeasuredOn = "body",
     ):
         super().__init__()
         if weighting == CONSTANT and not constants:
@@ -98,6 +107,14 @@ class Balancer(nn.Module):
         self.method: GradientMethod = (
             look_up("gradient method", GRADIENT_METHODS, gradient)() if isinstance(gradient, str) else adapt(gradient)
         )
+        if measured_on == "deep" and not isinstance(self.method, GramMethod):
+            raise UsageError(
+                f"{gradient_name} decides on every parameter by itself, which --balancer.measured_on deep leaves out: "
+                "choose body, or a gradient method that weighs the tasks."
+            )
+        if measured_on == "deep" and not isinstance(self.method, PlainSum):
+            self.name += ", measured on deep levels"
+        self.measured_on = measured_on
         self.constants_by_name = dict(constants or {})
         self.tasks: tuple[str, ...] = ()
         self.register_buffer("fallbacks", torch.zeros((), dtype=torch.int64))
@@ -142,7 +159,8 @@ class Balancer(nn.Module):
         Args:
             balanced: of this batch.
             features: what each task's loss was computed from.
-            parameters: the shared ones, which `features` came from.
+            parameters: the shared ones that the gradients are measured on: all that `features` came from, or for deep
+                those after its first level.
             scale: what the total was multiplied with, scalar: loss scaling, 1 / accumulated batches.
         """
         if balanced.own is not None:
@@ -154,12 +172,15 @@ class Balancer(nn.Module):
                 self._observe(balanced, mean_over_processes(features.gradients(parameters, keep_graph=True) / scale))
             gram, weights = features.backward_masked(self.method)
             return self._record(gram, weights, ~torch.isfinite(gram).all())
-        gradients = mean_over_processes(features.gradients(parameters) / scale)
+        deep = self.measured_on == "deep"
+        gradients = mean_over_processes(features.gradients(parameters, to_first_level=deep) / scale)
         if self.weighting.needs_gradients:
             self._observe(balanced, gradients)
         losses = mean_over_processes(torch.stack([balanced.losses[task].detach() for task in self.tasks]))
         direction = self.method.combine(gradients, losses)
         add_gradient(direction.vector * scale, parameters)
+        if deep:
+            features.backward_below_first_level(direction.weights)
         return self._record(gradients @ gradients.T, direction.weights, direction.degenerate)
 
     def observe_losses_after_step(self, losses: Mapping[str, Tensor]) -> None:

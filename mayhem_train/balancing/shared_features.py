@@ -20,12 +20,13 @@ class SharedFeatures(Generic[FeatureTuple]):
     Each copy holds all levels at once, also where one level was computed from another.
 
     Args:
-        features: the body's, a named tuple of float tensors [N, ...] with their graph.
+        features: the body's, a named tuple of float tensors [N, ...] with their graph; all others come from the first.
         tasks: names.
     """
 
     def __init__(self, features: FeatureTuple, tasks: Sequence[str]):
         self._features = features
+        self._at_first_level: list[Tensor | None] = []
         kind = type(features)
         self._copies = {task: kind(*(level.detach().requires_grad_() for level in features)) for task in tasks}
 
@@ -33,28 +34,48 @@ class SharedFeatures(Generic[FeatureTuple]):
         """The task's copy, for its head."""
         return self._copies[task]
 
-    def gradients(self, parameters: Sequence[nn.Parameter], *, keep_graph: bool = False) -> Tensor:
-        """Each task's gradient of the shared parameters, float [K, P], after the tasks' own backward passes.
+    def gradients(
+        self, parameters: Sequence[nn.Parameter], *, keep_graph: bool = False, to_first_level: bool = False
+    ) -> Tensor:
+        """Each task's gradient of shared parameters, float [K, P], after the tasks' own backward passes.
 
         Rows hold the parameters one after the other in their memory's order; `add_gradient` takes such a vector apart.
+
+        Args:
+            parameters: those wanted.
+            keep_graph: whether another pass through the same part of the body is to come.
+            to_first_level: go no further than the first level, `parameters` being those that come after it;
+                `backward_below_first_level` goes on from there.
         """
         tasks = list(self._copies)
         rows = parameters[0].new_zeros(len(tasks), sum(parameter.numel() for parameter in parameters))
-        for row, task in zip(rows, tasks, strict=True):
+        first = self._features[0]
+        further = [first] if to_first_level and first.requires_grad else []
+        self._at_first_level = [None] * len(tasks)
+        for number, (row, task) in enumerate(zip(rows, tasks, strict=True)):
             reached = [(level, copy.grad) for level, copy in self._pairs(task) if copy.grad is not None]
             if not reached:
                 continue
             found = torch.autograd.grad(
                 [level for level, _ in reached],
-                parameters,
+                [*parameters, *further],
                 [gradient for _, gradient in reached],
                 retain_graph=keep_graph or task != tasks[-1],
                 allow_unused=True,
             )
-            for place, gradient in zip(_pieces(row, parameters), found, strict=True):
+            if further:
+                self._at_first_level[number] = found[-1]
+            for place, gradient in zip(_pieces(row, parameters), found[: len(parameters)], strict=True):
                 if gradient is not None:
                     place.copy_(gradient)
         return rows
+
+    def backward_below_first_level(self, weights: Tensor) -> None:
+        """One pass through what comes before the first level, for all tasks: their gradients' sum by weights [K]."""
+        pairs = zip(weights, self._at_first_level, strict=True)
+        weighted = [weight * gradient for weight, gradient in pairs if gradient is not None]
+        if weighted:
+            torch.autograd.backward(self._features[0], torch.stack(weighted).sum(0))
 
     def backward_masked(self, method: FeatureGradDrop) -> tuple[Tensor, Tensor]:
         """One pass through the body with the features' gradients that the method lets through.

@@ -75,6 +75,12 @@ class MultiTaskNetwork(nn.Module):
         """What every task's loss reaches, and is trained: the body's, but for frozen ones."""
         return [parameter for parameter in self.body.parameters() if parameter.requires_grad]
 
+    @property
+    def deep_parameters(self) -> list[nn.Parameter]:
+        """The shared ones after level c3: nearly all of a body's parameters, and less than half of its time."""
+        stages = (self.body.to_c4, self.body.to_c5)
+        return [parameter for stage in stages for parameter in stage.parameters() if parameter.requires_grad]
+
     def losses(self, predictions: dict[str, Any], targets: Targets) -> dict[str, dict[str, Tensor]]:
         """Each task's loss terms."""
         heads: dict[str, Head] = dict(self.heads.items())  # type: ignore[arg-type]

@@ -161,7 +161,9 @@ class PerceptionModule(pl.LightningModule):
         balanced, shared = self._to_be_balanced
         self._to_be_balanced = None
         (scale,) = torch.autograd.grad(loss, balanced.total)
-        record = self.balancer.backward(balanced, shared, self.network.shared_parameters, scale)
+        deep = self.balancer.measured_on == "deep"
+        parameters = self.network.deep_parameters if deep else self.network.shared_parameters
+        record = self.balancer.backward(balanced, shared, parameters, scale)
         tasks = self.network.tasks
         values = {"train/conflict": record.conflict, "train/fallbacks": self.balancer.fallbacks.float()}
         for first, second in combinations(range(len(tasks)), 2):
