@@ -5,7 +5,8 @@ where LibMTL is a checkout of its repository, whose releases are older than torc
 
 A step is forward, losses, backward and AdamW; the data are at hand. Rounds go through all methods in turn, so that a
 noisy machine hits all alike; the figures are medians, and ratios of medians of one run. torchjd is given copies of the
-features, since `mtl_backward` takes none that is computed from another. LibMTL cannot take parameters in channels-last
+features, since `mtl_backward` takes none that is computed from another; it passes all tasks back at once, as is its
+default, and by task, which is faster on some machines. LibMTL cannot take parameters in channels-last
 order, so that it is compared with ours without them.
 """
 
@@ -33,7 +34,7 @@ from torchjd.autojac import jac_to_grad, mtl_backward
 from mayhem_train.balancing.balancer import Balancer, MeasuredOn
 from mayhem_train.balancing.gradients.method import GramMethod
 from mayhem_train.balancing.names import GRADIENT_METHODS, WEIGHTINGS
-from mayhem_train.balancing.shared_features import SharedFeatures
+from mayhem_train.balancing.shared_features import SharedFeatures, add_gradient
 from mayhem_train.models.features import Features
 from mayhem_train.models.network import MultiTaskNetwork, build_network
 from mayhem_train.models.specification import NetworkSpecification
@@ -60,6 +61,7 @@ LIBMTL = {  # its Aligned-MTL calls what torch no longer has
     "db-mtl": ("DB_MTL", {"DB_beta": 0.9, "DB_beta_sigma": 0.5}),
 }
 EQUAL = "equal"
+RIVALS = (EQUAL, "torchjd", "torchjd, by task", "LibMTL")
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,10 @@ class Ours(Step):
 
 
 class Torchjd(Step):
-    def __init__(self, arguments: argparse.Namespace, method: str):
+    def __init__(self, arguments: argparse.Namespace, method: str, chunk: int | None = None):
         super().__init__(arguments)
         self.aggregator = TORCHJD[method]()
-        self.chunk = arguments.torchjd_chunk
+        self.chunk = chunk  # how many tasks it passes back at once, None all
 
     def backward(self, batch: Scenes) -> None:
         features = Features(*(level.clone() for level in self.network.features(batch.images)))
@@ -168,7 +170,6 @@ def main() -> None:
         "--weightings", nargs="*", default=["uncertainty", "dwa", "auto-lambda"], help="loss weightings"
     )
     parser.add_argument("--libmtl", type=Path, help="a checkout of LibMTL")
-    parser.add_argument("--torchjd-chunk", type=int, help="its parallel_chunk_size: all tasks at once by default")
     parser.add_argument("--out", type=Path, help="also write the figures there as JSON")
     arguments = parser.parse_args()
     if arguments.libmtl is not None:
@@ -201,6 +202,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
             steps["ours, deep"] = Ours(arguments, "equal", method, measured_on="deep")
         if method in TORCHJD:
             steps["torchjd"] = Torchjd(arguments, method)
+            steps["torchjd, by task"] = Torchjd(arguments, method, chunk=1)
         if method in LIBMTL and arguments.libmtl is not None:
             steps["LibMTL"] = Libmtl(arguments, method)
             steps["ours, contiguous"] = Ours(arguments, "equal", method, torch.contiguous_format)
@@ -214,18 +216,56 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
                 if turn:  # the first one warms up
                     times[name].append(1e3 * (time.perf_counter() - start))
         medians = {name: statistics.median(of_one) for name, of_one in times.items()}
-        rivals = (EQUAL, "torchjd", "LibMTL")
-        ours = [name for name in medians if name not in rivals]
+        ours = [name for name in medians if name not in RIVALS]
         figures["methods"][method] = {
             "ms": {name: round(median, 1) for name, median in medians.items()},
             "ratios": {
                 f"{name} : {rival}": round(medians[name] / medians[rival], 3)
-                for rival in rivals
+                for rival in RIVALS
                 if rival in medians
                 for name in ours
             },
         }
+    figures["phases_ms"] = phases(arguments, batch)
     return figures
+
+
+def phases(arguments: argparse.Namespace, batch: Scenes) -> dict[str, float]:
+    """Where the time of a balanced step goes: median milliseconds of each of its parts."""
+    step = Ours(arguments, "equal", "pcgrad")
+    network, balancer = step.network, step.balancer
+    images = batch.images.contiguous(memory_format=step.memory)
+    times: dict[str, list[float]] = {}
+    for turn in range(arguments.rounds + 1):
+        before = time.perf_counter()
+
+        def lap(phase: str, turn: int = turn) -> None:
+            nonlocal before
+            synchronise(arguments.device)
+            if turn:  # the first one warms up
+                times.setdefault(phase, []).append(1e3 * (time.perf_counter() - before))
+            before = time.perf_counter()
+
+        step.optimiser.zero_grad()
+        features = network.features(images)
+        lap("body, forward")
+        shared = SharedFeatures(features, network.tasks)
+        predictions = {task: head(shared.of(task)) for task, head in network.heads.items()}
+        losses = step.losses(predictions, batch)
+        lap("heads and losses, forward")
+        for loss in losses.values():
+            loss.backward()
+        lap("heads and losses, backward")
+        gradients = shared.gradients(network.deep_parameters, keep_graph=True, to_first_level=True)
+        lap("body's deep levels, backward by task")
+        gradients = shared.gradients(network.shared_parameters)
+        lap("body, backward by task")
+        direction = balancer.method.combine(gradients, torch.stack([*losses.values()]).detach())
+        add_gradient(direction.vector, network.shared_parameters)
+        lap("gradients compared and combined")
+        step.optimiser.step()
+        lap("AdamW")
+    return {phase: round(statistics.median(of_one), 1) for phase, of_one in times.items()}
 
 
 def synchronise(device: str) -> None:
@@ -253,14 +293,17 @@ def some_batch(arguments: argparse.Namespace) -> Scenes:
 
 
 def print_table(figures: dict[str, Any]) -> None:
-    table = Table("method", "equal, ms", "measured on", "ms", ": equal", ": torchjd", ": LibMTL")
+    table = Table("method", "equal, ms", "measured on", "ms", *(f": {rival}" for rival in RIVALS))
     for method, row in figures["methods"].items():
         for name, where in (("ours", "body"), ("ours, deep", "deep levels"), ("ours, contiguous", "body, contiguous")):
             if name in row["ms"]:
-                ratios = [row["ratios"].get(f"{name} : {rival}") for rival in (EQUAL, "torchjd", "LibMTL")]
+                ratios = [row["ratios"].get(f"{name} : {rival}") for rival in RIVALS]
                 cells = [row["ms"][EQUAL], where, row["ms"][name], *ratios]
                 table.add_row(method, *("" if cell is None else str(cell) for cell in cells))
-    Console().print(table)
+    parts = Table("part of a balanced step", "ms")
+    for phase, milliseconds in figures["phases_ms"].items():
+        parts.add_row(phase, str(milliseconds))
+    Console().print(table, parts)
 
 
 if __name__ == "__main__":

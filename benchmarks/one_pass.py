@@ -3,7 +3,9 @@
     python benchmarks/one_pass.py [--rounds 30] [--threads 2] [--rival DIR] [--out one_pass.json]
 
 All of this project's networks run complete, from camera pixels to boxes and mask; weights are random, which cost the
-same time. YOLO11n-seg runs bare (no resizing, no suppression, no mask assembly), from its yaml with random weights.
+same time. Networks that share a body cannot fall below half of two that have the same one each, as those of the fair
+preset do; those of the original preset replace networks whose body is dilated, and can.
+YOLO11n-seg runs bare (no resizing, no suppression, no mask assembly), from its yaml with random weights.
 It lives in a virtual environment of its own, which is made in --rival where there is none: ultralytics is installed
 there from PyPI and never here; what else it needs (torch, OpenCV) it borrows from this environment.
 Without a network, and without that environment, leave it out with --without-rival.
@@ -19,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple, get_args
 
 import numpy as np
 import onnxruntime
@@ -43,7 +46,7 @@ from mayhem_train.export.deployable import DeployableNetwork
 from mayhem_train.export.onnx_file import write_onnx
 from mayhem_train.export.parity import generated_images
 from mayhem_train.models.network import build_network
-from mayhem_train.models.specification import NetworkSpecification
+from mayhem_train.models.specification import NetworkSpecification, Preset
 
 HEIGHT, WIDTH = 480, 640
 BODY = "mobilenet_v3_large"
@@ -78,29 +81,48 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=30, help="turns of five passes each network has")
     parser.add_argument("--threads", type=int, default=0, help="0: one a core")
     parser.add_argument("--networks", nargs="+", choices=REPLACED, default=["lraspp-mtl"], help="multi-task networks")
+    parser.add_argument("--presets", nargs="+", choices=get_args(Preset), default=list(get_args(Preset)))
     parser.add_argument("--rival", type=Path, default=Path.home() / ".cache" / "mayhem" / "yolo")
     parser.add_argument("--without-rival", action="store_true")
     parser.add_argument("--out", type=Path, help="also write the figures there as JSON")
     arguments = parser.parse_args()
     threads = arguments.threads or this_machine().cores
-    names = list(dict.fromkeys(name for multi in arguments.networks for name in (multi, *REPLACED[multi])))
+    names = [
+        Name(n, preset) for preset in arguments.presets for multi in arguments.networks for n in with_replaced(multi)
+    ]
     with tempfile.TemporaryDirectory(prefix="mayhem-one-pass-") as folder:
         contenders = []
-        for name in names:
+        for name in dict.fromkeys(names):
             path = export(name, Path(folder) / f"{name}.onnx")
             model = OnnxModel(path, provider="cpu", threads=threads)
-            contenders.append(Contender(name, "onnxruntime cpu", model.predict, model_size(path, HEIGHT, WIDTH)))
+            contenders.append(Contender(str(name), "onnxruntime cpu", model.predict, model_size(path, HEIGHT, WIDTH)))
         if not arguments.without_rival:
             path = export_rival(arguments.rival, Path(folder) / f"{RIVAL}.onnx")
             contenders.append(Contender(RIVAL, "onnxruntime cpu", bare(path, threads)))
         timings = time_contenders(contenders, np.stack(generated_images(1, HEIGHT, WIDTH)), [1], arguments.rounds)
-    show(contenders, timings, arguments.networks, threads, arguments.out)
+    multis = [Name(multi, preset) for preset in arguments.presets for multi in arguments.networks]
+    show(contenders, timings, multis, threads, arguments.out)
 
 
-def export(name: str, path: Path) -> Path:
+class Name(NamedTuple):
+    """Of a network and the preset it comes from."""
+
+    network: str
+    preset: Preset
+
+    def __str__(self) -> str:
+        return f"{self.network}-{self.preset}"
+
+
+def with_replaced(multi: str) -> tuple[str, ...]:
+    return (multi, *REPLACED[multi])
+
+
+def export(name: Name, path: Path) -> Path:
     """A network of this name with random weights, whose normalisation has seen pictures, so that few scores tie."""
     torch.manual_seed(0)
-    network = build_network(NetworkSpecification(name, BODY, HEIGHT, WIDTH, THINGS, SURFACES), "none").train()
+    specification = NetworkSpecification(name.network, BODY, HEIGHT, WIDTH, THINGS, SURFACES, name.preset)
+    network = build_network(specification, "none").train()
     pictures = torch.from_numpy(np.stack(generated_images(2, HEIGHT, WIDTH))).permute(0, 3, 1, 2).float()
     with torch.no_grad():
         network(pictures)
@@ -152,7 +174,7 @@ def bare(path: Path, threads: int) -> Callable[[NDArray[np.uint8]], object]:
 
 
 def show(
-    contenders: list[Contender], timings: list[Timing], networks: list[str], threads: int, out: Path | None
+    contenders: list[Contender], timings: list[Timing], multis: list[Name], threads: int, out: Path | None
 ) -> None:
     """The tables and the JSON."""
     medians = {timing.model: timing.milliseconds.p50 for timing in timings}
@@ -162,10 +184,11 @@ def show(
         sizes = (f"{size.parameters / 1e6:.2f} M", f"{size.flops / 1e9:.2f}") if size else ("", "")
         table.add_row(contender.model, *sizes, *(f"{value:.1f}" for value in (found.p50, found.p90, found.p99)))
     ratios = {}
-    for multi in networks:
-        ratios[f"{multi} / ({' + '.join(REPLACED[multi])})"] = medians[multi] / sum(medians[s] for s in REPLACED[multi])
-    if RIVAL in medians:
-        ratios |= {f"{multi} / {RIVAL}": medians[multi] / medians[RIVAL] for multi in networks}
+    for multi in multis:
+        replaced = [str(Name(single, multi.preset)) for single in REPLACED[multi.network]]
+        ratios[f"{multi} / ({' + '.join(replaced)})"] = medians[str(multi)] / sum(medians[s] for s in replaced)
+        if RIVAL in medians:
+            ratios[f"{multi} / {RIVAL}"] = medians[str(multi)] / medians[RIVAL]
     compared = Table("ratio of the medians", "")
     for what, ratio in ratios.items():
         compared.add_row(what, f"{ratio:.3f}")
