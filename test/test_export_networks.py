@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_export_onnx_file import small_body, untie
+from models_small_body import small_body
+from test_export_onnx_file import untie
 
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_train.export.deployable import DeployableNetwork

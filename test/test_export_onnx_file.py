@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from models_small_body import small_body
 from torch import nn
 
 from mayhem_ros.errors import MayhemError, UsageError
@@ -17,24 +18,12 @@ from mayhem_train.cli import main
 from mayhem_train.export.deployable import DeployableNetwork
 from mayhem_train.export.onnx_file import export_checkpoint, model_card
 from mayhem_train.export.parity import check_parity, generated_images
-from mayhem_train.models.bodies import BODIES, Body, Weights
-from mayhem_train.models.features import FeatureChannels
+from mayhem_train.models.bodies import BODIES
 from mayhem_train.models.network import MultiTaskNetwork, build_network
 from mayhem_train.models.specification import NetworkSpecification
 from mayhem_train.training.trained_network import CHECKPOINT_KEY, TrainedNetwork
 
 SPECIFICATION = NetworkSpecification("lraspp-mtl", "mobilenet_v2", 96, 128, ("person", "agv"), ("floor",))
-
-
-def small_body(weights: Weights, dilated: bool = False) -> Body:
-    """Few layers, since tracing a body takes most of an export's time."""
-
-    def stage(before: int, after: int) -> nn.Sequential:
-        return nn.Sequential(nn.Conv2d(before, after, 3, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU())
-
-    to_c3 = nn.Sequential(stage(3, 8), stage(8, 16), stage(16, 24))
-    to_c5 = nn.Sequential(*stage(32, 40), nn.Conv2d(40, 40, 3, padding=1))
-    return Body(to_c3, stage(24, 32), to_c5, FeatureChannels(24, 32, 40), dilated=dilated)
 
 
 def untie(network: MultiTaskNetwork) -> MultiTaskNetwork:
