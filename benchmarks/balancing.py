@@ -260,7 +260,7 @@ def phases(arguments: argparse.Namespace, batch: Scenes) -> dict[str, float]:
         lap("body's deep levels, backward by task")
         gradients = shared.gradients(network.shared_parameters)
         lap("body, backward by task")
-        direction = balancer.method.combine(gradients, torch.stack([*losses.values()]).detach())
+        direction = balancer.method.combine(gradients)
         add_gradient(direction.vector, network.shared_parameters)
         lap("gradients compared and combined")
         step.optimiser.step()

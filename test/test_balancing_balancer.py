@@ -106,8 +106,7 @@ def test_a_composed_pair_is_the_method_on_the_scaled_gradients(weighting: str, g
     balanced, record = step(network, composed, *images_and_truth)
     coefficients = torch.stack(list(balanced.coefficients.values()))
     scaled = coefficients[:, None] * truth
-    losses = torch.stack(list(balanced.losses.values())).detach()
-    expected = balancer(tasks, "equal", gradient).method.combine(scaled, losses)
+    expected = balancer(tasks, "equal", gradient).method.combine(scaled)
     torch.testing.assert_close(shared_gradient(network), expected.vector, rtol=1e-3, atol=1e-5)
     torch.testing.assert_close(record.norms, scaled.norm(dim=1), rtol=1e-4, atol=1e-6)
     for coefficient, head, task in zip(coefficients, network.heads, range(tasks), strict=False):
@@ -145,7 +144,7 @@ def test_measured_on_deep_levels_all_parameters_get_the_weights_of_the_deep_ones
     rows = [torch.autograd.grad(loss, [*early, *deep], retain_graph=True) for loss in losses(lambda _: whole).values()]
     gradients = torch.stack([torch.cat([g.flatten() for g in row]) for row in rows])
     of_deep = gradients[:, sum(parameter.numel() for parameter in early) :]
-    expected = balancer(tasks, "equal", gradient).method.combine(of_deep, torch.ones(tasks))
+    expected = balancer(tasks, "equal", gradient).method.combine(of_deep)
     assert not expected.degenerate
 
     features = SharedFeatures(network.features(images), chosen.tasks)
@@ -167,11 +166,44 @@ def test_what_decides_on_every_parameter_cannot_be_measured_on_deep_levels(gradi
 def test_a_scaled_loss_gives_scaled_gradients_and_steps_add_up(weighting: str, gradient: str) -> None:
     """As mixed precision and accumulation need it: twice with a half is once, were the batches the same."""
     once, twice = small_network(2), small_network(2)
-    step(once, balancer(2, weighting, gradient), *batch(), scale=8.0)
+    _, whole = step(once, balancer(2, weighting, gradient), *batch(), scale=8.0)
     for _ in range(2):
-        step(twice, balancer(2, weighting, gradient), *batch(), scale=4.0)
+        _, half = step(twice, balancer(2, weighting, gradient), *batch(), scale=4.0)
+        torch.testing.assert_close(half.norms, whole.norms, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(shared_gradient(twice), shared_gradient(once), rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(twice.heads[0].weight.grad, once.heads[0].weight.grad)
+
+
+def test_a_task_that_looks_at_the_first_level_only_cannot_be_compared_on_the_deep_ones() -> None:
+    network, chosen = small_network(2), Balancer("equal", "pcgrad", measured_on="deep")
+    chosen.bind(TASKS[:2])
+    with pytest.raises(UsageError, match="segmentation looks at no more than the first feature level"):
+        step(network, chosen, *batch())
+
+
+@pytest.mark.parametrize("gradient", ["pcgrad", "graddrop", "graddrop-shared"])
+def test_a_frozen_first_stage_is_left_alone(gradient: str) -> None:
+    network = small_network(3)
+    network.first.requires_grad_(False)
+    images, truth = batch()
+    chosen = balancer(3, "equal", gradient)
+    features = SharedFeatures(network.features(images), chosen.tasks)
+    losses = {task: network.loss(k, features.of(task), truth) for k, task in enumerate(chosen.tasks)}
+    chosen.backward(chosen(losses), features, [*network.second.parameters()], torch.tensor(1.0))
+    assert network.first.weight.grad is None
+    assert network.second.weight.grad.any()
+
+
+def test_dual_balancing_is_of_logarithms_in_the_heads_too_and_knows_no_coefficients() -> None:
+    network, weighed, (images, truth) = small_network(2), small_network(2), batch()
+    balanced, _ = step(network, balancer(2, "equal", "db-mtl"), images, truth)
+    step(weighed, balancer(2, "constant", "db-mtl"), images, truth)
+    torch.testing.assert_close(shared_gradient(weighed), shared_gradient(network))
+    for number, (head, task) in enumerate(zip(network.heads, balanced.losses, strict=False)):
+        alone = small_network(2)
+        alone.loss(number, alone.features(images), truth).log().backward()
+        torch.testing.assert_close(head.weight.grad, alone.heads[number].weight.grad)
+        assert balanced.losses[task] != 1
 
 
 def test_graddrop_on_features_lets_a_part_of_them_through() -> None:
@@ -240,6 +272,8 @@ def test_one_task_needs_no_gradient_method() -> None:
 def test_a_name_says_both_and_a_class_comes_in_by_itself() -> None:
     assert Balancer("dynamic", "cagrad").name == "dwa x cagrad"
     assert Balancer("autol").name == "auto-lambda"
+    assert Balancer("autol", measured_on="deep").name == "auto-lambda, measured on deep levels"
+    assert Balancer("equal", measured_on="deep").name == "equal"
     assert Balancer("equal", "pcgrad", measured_on="deep").name == "equal x pcgrad, measured on deep levels"
     assert Balancer("equal", GRADIENT_METHODS["pcgrad"]()).name == "equal x PCGrad"
     assert isinstance(adapt(GRADIENT_METHODS["mgda"]()), type(Balancer("equal", "mgda").method))

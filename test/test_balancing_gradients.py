@@ -70,7 +70,7 @@ gradients_of_several = st.builds(
 
 
 def direction(method: GradientMethod, gradients: Tensor) -> Tensor:
-    return method.combine(gradients, torch.ones(len(gradients), dtype=gradients.dtype)).vector
+    return method.combine(gradients).vector
 
 
 @pytest.mark.parametrize("tasks", [2, 3, 5])
@@ -243,22 +243,21 @@ def test_db_mtl_follows_its_algorithm() -> None:
     method = DualBalancing(beta=0.9, exponent=0.5)
     average = torch.zeros(2, 20, dtype=torch.float64)
     for step in range(1, 5):
-        gradients, losses = some_gradients(2, step), torch.tensor([0.5, 4.0], dtype=torch.float64) / step
+        gradients = some_gradients(2, step)
         share = 0.9 / step**0.5
-        average = share * average + (1 - share) * gradients / losses[:, None]
+        average = share * average + (1 - share) * gradients
         norms = average.norm(dim=1)
         expected = (norms.max() / norms) @ average
-        torch.testing.assert_close(method.combine(gradients, losses).vector, expected)
+        torch.testing.assert_close(method.combine(gradients).vector, expected)
 
 
 def test_db_mtl_goes_on_from_its_state() -> None:
     undisturbed, resumed = DualBalancing(), DualBalancing()
-    losses = torch.ones(2, dtype=torch.float64)
     for step in range(3):
-        undisturbed.combine(some_gradients(2, step), losses)
+        undisturbed.combine(some_gradients(2, step))
     resumed.load_state_dict(undisturbed.state_dict())
     last = some_gradients(2, 9)
-    assert torch.equal(resumed.combine(last, losses).vector, undisturbed.combine(last, losses).vector)
+    assert torch.equal(resumed.combine(last).vector, undisturbed.combine(last).vector)
 
 
 DEGENERATE = {
@@ -275,7 +274,7 @@ DEGENERATE = {
 @pytest.mark.parametrize("name", [*GRAM_METHODS, "db-mtl"])
 def test_degenerate_gradients_are_summed_and_counted(name: str, case: str) -> None:
     gradients = DEGENERATE[case]
-    found = GRADIENT_METHODS[name]().combine(gradients, torch.ones(len(gradients)))
+    found = GRADIENT_METHODS[name]().combine(gradients)
     assert found.degenerate
     torch.testing.assert_close(found.vector, gradients.sum(0), equal_nan=True)
 

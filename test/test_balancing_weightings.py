@@ -152,6 +152,31 @@ def test_auto_lambdas_inner_product_is_the_derivative_of_the_loss_after_a_step()
     torch.testing.assert_close(moved, -0.01 * inner.sign(), rtol=1e-4, atol=1e-6)  # Adam's first step
 
 
+def test_auto_lambda_brings_a_task_back_that_had_lost_all_of_its_weight() -> None:
+    weighting = bound(AutoLambda(start=0.1, learning_rate=0.01, primary={"detection": 1.0}))
+    along, against = torch.tensor([[1.0, 0.0], [1.0, 0.0]]), torch.tensor([[1.0, 0.0], [-1.0, 0.0]])
+    for _ in range(40):
+        weighting.observe_gradients(against)
+    least = float(weighting(torch.ones(2))[1])
+    assert 0 < least < 0.01
+    for _ in range(40):
+        weighting.observe_gradients(along)
+    assert float(weighting(torch.ones(2))[1]) > 10 * least
+
+
+@pytest.mark.parametrize("kind", [FastAdaptiveWeighting, GeometricWeighting])
+def test_a_task_without_anything_to_learn_leaves_the_batch_to_the_others(kind: type[LossWeighting]) -> None:
+    losses = torch.tensor([3.0, 0.0, 0.5])
+    alone, beside = bound(kind(), 2), bound(kind(), 3)
+    torch.testing.assert_close(beside(losses)[[0, 2]], alone(losses[[0, 2]]))
+    assert beside(losses)[1] == 0
+    if beside.needs_losses_after_step:
+        beside.observe_losses_after_step(losses * torch.tensor([0.5, 1.0, 0.9]))
+        detection, segmentation, depth = beside.logits.value.tolist()
+        assert detection < 0 < depth and segmentation == 0
+    assert not beside(torch.zeros(3)).any()
+
+
 def test_auto_lambda_serves_its_primary_tasks_only() -> None:
     weighting = bound(AutoLambda(learning_rate=0.01, primary={"detection": 1.0}), 3)
     gradients = torch.eye(3)

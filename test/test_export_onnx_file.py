@@ -14,10 +14,11 @@ from torch import nn
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.onnx_model import OnnxModel
+from mayhem_ros.prediction import Prediction
 from mayhem_train.cli import main
 from mayhem_train.export.deployable import DeployableNetwork
 from mayhem_train.export.onnx_file import export_checkpoint, model_card
-from mayhem_train.export.parity import check_parity, generated_images
+from mayhem_train.export.parity import check_parity, generated_images, largest_differences
 from mayhem_train.models.bodies import BODIES
 from mayhem_train.models.network import MultiTaskNetwork, build_network
 from mayhem_train.models.specification import NetworkSpecification
@@ -142,6 +143,17 @@ def test_boxes_that_disagree_are_refused(exported):
     network.heads["detection"].default_boxes += 3.0
     with pytest.raises(MayhemError, match=r"model\.onnx was not written.*detection scored"):
         check_parity(DeployableNetwork(network), exported, generated_images(2), shown_as=exported)
+
+
+@pytest.mark.parametrize("score", [0.9, 0.011])
+def test_a_single_detection_that_only_one_of_both_has_is_refused(score):
+    nothing = Prediction(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    one = Prediction(np.array([[1, 2, 30, 40]], np.float32), np.array([score], np.float32), np.array([1]))
+    other_class = replace(one, labels=np.array([2]))
+    assert largest_differences(one, one, Path("model.onnx")) == (0, 0)
+    for other in (nothing, other_class):
+        with pytest.raises(MayhemError, match=f"detection scored {score:.3f} is missing"):
+            largest_differences(one, other, Path("model.onnx"))
 
 
 def test_scores_that_disagree_are_refused(exported):

@@ -67,6 +67,15 @@ def test_the_tasks_own_passes_add_up_to_the_gradient_of_the_sum(measured_on: Mea
     assert (ours - theirs).norm() <= 1e-4 * theirs.norm()
 
 
+def test_famo_learns_once_a_step_and_from_nothing_but_the_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing has changed it sees no improvement, whatever dropout draws."""
+    monkeypatch.setitem(BODIES, "small", small_body)
+    trained = module("famo", name="ssdlite-mtl", body="small", learning_rate=0.0)
+    trainer = fit(trained, scenes(8), tmp_path, accumulate_grad_batches=2)
+    assert trained.balancer.weighting.logits.steps == trainer.global_step == 2
+    assert not trained.balancer.weighting.logits.value.any()
+
+
 def test_accumulated_batches_are_averaged() -> None:
     """Lightning divides the loss by their number."""
     halves, wholes = gradients(module("equal", "pcgrad"), 2.0), gradients(module("equal", "pcgrad"))

@@ -35,6 +35,7 @@ def write_dataset(folder: Path) -> list[str]:
 def arguments(data: list[str], out: Path, *more: str) -> list[str]:
     """Of a small training."""
     small = ["--data.size", "[64, 96]", "--data.batch_size", "2", "--data.workers", "0", "--trainer.accelerator", "cpu"]
+    small += ["--panels.every_n_epochs", "0"]
     network = ["--model.body", "mobilenet_v2", "--model.weights", "none", "--trainer.precision", "32-true"]
     return ["train", "--config", str(CONFIG), *data, *small, *network, "--out", str(out), *more]
 

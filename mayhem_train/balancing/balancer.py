@@ -17,7 +17,7 @@ from mayhem_train.balancing.gradients.torchjd import adapt
 from mayhem_train.balancing.names import ALIASES, CONSTANT, GRADIENT_METHODS, WEIGHTINGS, canonical
 from mayhem_train.balancing.processes import mean_over_processes
 from mayhem_train.balancing.shared_features import SharedFeatures, add_gradient
-from mayhem_train.balancing.weightings.weighting import LossWeighting
+from mayhem_train.balancing.weightings.weighting import LEAST_LOSS, LossWeighting
 from mayhem_train.naming import look_up
 
 MeasuredOn = Literal["body", "deep"]
@@ -112,7 +112,7 @@ class Balancer(nn.Module):
                 f"{gradient_name} decides on every parameter by itself, which --balancer.measured_on deep leaves out: "
                 "choose body, or a gradient method that weighs the tasks."
             )
-        if measured_on == "deep" and not isinstance(self.method, PlainSum):
+        if measured_on == "deep" and (self.weighting.needs_gradients or not isinstance(self.method, PlainSum)):
             self.name += ", measured on deep levels"
         self.measured_on = measured_on
         self.constants_by_name = dict(constants or {})
@@ -165,19 +165,21 @@ class Balancer(nn.Module):
         """
         if balanced.own is not None:
             (scale * balanced.own).backward()
-        for task in self.tasks:
-            (scale * balanced.coefficients[task] * balanced.losses[task]).backward()
+        factors = self._factors(balanced)
+        for task, factor in zip(self.tasks, factors, strict=True):
+            (scale * factor * balanced.losses[task]).backward()
         if isinstance(self.method, FeatureGradDrop):
             if self.weighting.needs_gradients:
-                self._observe(balanced, mean_over_processes(features.gradients(parameters, keep_graph=True) / scale))
+                gradients = mean_over_processes(features.gradients(parameters, keep_graph=True) / scale)
+                self._observe(factors, gradients)
             gram, weights = features.backward_masked(self.method)
+            gram = mean_over_processes(gram) / scale**2
             return self._record(gram, weights, ~torch.isfinite(gram).all())
         deep = self.measured_on == "deep"
         gradients = mean_over_processes(features.gradients(parameters, to_first_level=deep) / scale)
         if self.weighting.needs_gradients:
-            self._observe(balanced, gradients)
-        losses = mean_over_processes(torch.stack([balanced.losses[task].detach() for task in self.tasks]))
-        direction = self.method.combine(gradients, losses)
+            self._observe(factors, gradients)
+        direction = self.method.combine(gradients)
         add_gradient(direction.vector * scale, parameters)
         if deep:
             features.backward_below_first_level(direction.weights)
@@ -192,9 +194,15 @@ class Balancer(nn.Module):
         """To be called after the last training batch of each epoch."""
         self.weighting.end_epoch()
 
-    def _observe(self, balanced: BalancedLoss, gradients: Tensor) -> None:
-        """Gives the weighting the gradients with its own coefficients taken out."""
-        factors = torch.stack([balanced.coefficients[task] for task in self.tasks])
+    def _factors(self, balanced: BalancedLoss) -> Tensor:
+        """What each task's loss is multiplied with before its backward pass, float [K]."""
+        if self.method.of_logarithms:
+            losses = torch.stack([balanced.losses[task].detach() for task in self.tasks])
+            return 1 / mean_over_processes(losses).clamp(min=LEAST_LOSS)
+        return torch.stack([balanced.coefficients[task] for task in self.tasks])
+
+    def _observe(self, factors: Tensor, gradients: Tensor) -> None:
+        """Gives the weighting the gradients with the factors [K] of their losses taken out."""
         inverse = torch.where(factors > 0, self.constants / factors, torch.zeros_like(factors))
         self.weighting.observe_gradients(inverse[:, None] * gradients)
 

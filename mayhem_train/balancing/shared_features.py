@@ -8,6 +8,7 @@ from typing import Generic, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
+from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.gradients.graddrop import FeatureGradDrop
 
 FeatureTuple = TypeVar("FeatureTuple", bound=NamedTuple)
@@ -46,14 +47,24 @@ class SharedFeatures(Generic[FeatureTuple]):
             keep_graph: whether another pass through the same part of the body is to come.
             to_first_level: go no further than the first level, `parameters` being those that come after it;
                 `backward_below_first_level` goes on from there.
+
+        Raises:
+            UsageError: a task is to be measured after the first level and looks at nothing else.
         """
         tasks = list(self._copies)
-        rows = parameters[0].new_zeros(len(tasks), sum(parameter.numel() for parameter in parameters))
+        count = sum(parameter.numel() for parameter in parameters)
+        rows = torch.zeros(len(tasks), count, device=self._features[0].device)
         first = self._features[0]
         further = [first] if to_first_level and first.requires_grad else []
         self._at_first_level = [None] * len(tasks)
         for number, (row, task) in enumerate(zip(rows, tasks, strict=True)):
-            reached = [(level, copy.grad) for level, copy in self._pairs(task) if copy.grad is not None]
+            pairs = [(level, copy.grad) for level, copy in self._pairs(task) if copy.grad is not None]
+            if to_first_level and pairs and all(level is first for level, _ in pairs):
+                raise UsageError(
+                    f"The task {task} looks at no more than the first feature level, so that it cannot be compared on "
+                    "the deep ones: choose --balancer.measured_on body."
+                )
+            reached = [(level, gradient) for level, gradient in pairs if level.requires_grad]
             if not reached:
                 continue
             found = torch.autograd.grad(
@@ -73,9 +84,10 @@ class SharedFeatures(Generic[FeatureTuple]):
     def backward_below_first_level(self, weights: Tensor) -> None:
         """One pass through what comes before the first level, for all tasks: their gradients' sum by weights [K]."""
         pairs = zip(weights, self._at_first_level, strict=True)
-        weighted = [weight * gradient for weight, gradient in pairs if gradient is not None]
+        weighted = [weight * gradient.float() for weight, gradient in pairs if gradient is not None]
         if weighted:
-            torch.autograd.backward(self._features[0], torch.stack(weighted).sum(0))
+            first = self._features[0]
+            torch.autograd.backward(first, torch.stack(weighted).sum(0).to(first.dtype))
 
     def backward_masked(self, method: FeatureGradDrop) -> tuple[Tensor, Tensor]:
         """One pass through the body with the features' gradients that the method lets through.
@@ -90,7 +102,7 @@ class SharedFeatures(Generic[FeatureTuple]):
         size = gram.new_zeros(len(tasks))
         for place, level in enumerate(self._features):
             own = [self._copies[task][place].grad for task in tasks]
-            if all(gradient is None for gradient in own):
+            if not level.requires_grad or all(gradient is None for gradient in own):
                 continue
             gradients = torch.stack([torch.zeros_like(level) if gradient is None else gradient for gradient in own])
             kept = method.mask(gradients, level.detach())
@@ -100,7 +112,8 @@ class SharedFeatures(Generic[FeatureTuple]):
             passed += kept.flatten(1).float().abs().sum(1)
             reached.append(level)
             passing.append(kept.sum(0))
-        torch.autograd.backward(reached, passing)
+        if reached:
+            torch.autograd.backward(reached, passing)
         return gram, passed / size
 
     def _pairs(self, task: str) -> Iterator[tuple[Tensor, Tensor]]:

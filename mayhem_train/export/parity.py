@@ -13,6 +13,7 @@ from mayhem_ros.errors import MayhemError
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_ros.prediction import Prediction
 from mayhem_train.export.deployable import DeployableNetwork
+from mayhem_train.models.detection import DETECTIONS, LEAST_SCORE
 
 SCORE_TOLERANCE = 1e-5
 BOX_TOLERANCE = 0.1
@@ -63,7 +64,7 @@ def check_parity(
         (found,) = model.predict(image[None])
         if expected.boxes is not None:
             for ours, theirs in ((expected, found), (found, expected)):
-                scores, boxes = _differences(ours, theirs, shown_as)
+                scores, boxes = largest_differences(ours, theirs, shown_as)
                 score_difference, box_difference = max(score_difference, scores), max(box_difference, boxes)
             detections += len(expected.boxes)
         if expected.mask is not None:
@@ -101,13 +102,13 @@ def _run_torch(deployable: DeployableNetwork, image: NDArray[np.uint8]) -> Predi
     return Prediction(**arrays)
 
 
-def _differences(ours: Prediction, theirs: Prediction, shown_as: Path) -> tuple[float, float]:
+def largest_differences(ours: Prediction, theirs: Prediction, shown_as: Path) -> tuple[float, float]:
     """The largest score and box differences between each of our detections and its nearest of the same class."""
     assert ours.boxes is not None and ours.scores is not None and ours.labels is not None
     assert theirs.boxes is not None and theirs.scores is not None and theirs.labels is not None
     score_difference = box_difference = 0.0
     # Beyond a full list the last places are arbitrary, and so is who just clears the least score.
-    least = ours.scores.min(initial=1.0) + _EDGE
+    least = (float(ours.scores.min()) if len(ours.scores) >= DETECTIONS else LEAST_SCORE) + _EDGE
     for box, score, label in zip(ours.boxes, ours.scores, ours.labels, strict=True):
         if score < least:
             continue

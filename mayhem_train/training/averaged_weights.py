@@ -24,7 +24,8 @@ class AveragedWeights(WeightAveraging):
     """Lightning's weight averaging with an exponential moving average, and batch normalisation that fits it.
 
     Running means and variances belong to the weights that made them. Those of the averaged weights are therefore
-    estimated anew, on training batches, before every validation; validation, `best.ckpt` and `last.ckpt` have them.
+    estimated anew, on training batches, before every validation; validation and what is saved after it have them. A
+    `last.ckpt` of a training that was stopped since has the current weights' statistics, and is there to go on from.
     Training itself goes on from the weights as they are.
 
     Args:

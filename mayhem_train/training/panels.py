@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
-from torch.nn import functional
 
 from mayhem_ros.errors import UsageError
 from mayhem_train.datasets.samples import Sample
@@ -21,6 +20,7 @@ from mayhem_train.evaluation.metrics.score_thresholds import UNKNOWN_THRESHOLD
 from mayhem_train.evaluation.reporting.comparison import Drawing, draw_comparison, stack, write_png
 from mayhem_train.evaluation.reporting.gallery import evenly
 from mayhem_train.evaluation.reporting.pictures import BoxShape, class_colours
+from mayhem_train.models.segmentation import most_likely
 from mayhem_train.outputs import whole_file
 from mayhem_train.training.perception_module import PerceptionModule
 
@@ -119,8 +119,8 @@ def _picture(
     masks: Sequence[NDArray[np.uint8] | None] = [None] * len(samples)
     if "segmentation" in predictions:
         size = (specification.height, specification.width)
-        logits = functional.interpolate(predictions["segmentation"].float(), size, mode="bilinear", align_corners=False)
-        masks = list(logits.argmax(1).byte().cpu().numpy())
+        winners, _ = most_likely(predictions["segmentation"].float(), *size)
+        masks = list(winners.cpu().numpy())
     found: Sequence[tuple[BoxShape, ...]] = [()] * len(samples)
     if "detection" in predictions:
         detections = module.network.heads["detection"].detect(predictions["detection"])  # type: ignore[operator]

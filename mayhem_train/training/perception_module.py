@@ -30,6 +30,7 @@ from mayhem_train.training.joined_batch import any_process, average_gradients, f
 from mayhem_train.training.monitors import refuse_unmeasured_monitors
 from mayhem_train.training.optimizers import OPTIMIZERS, OptimizerRecipe
 from mayhem_train.training.provenance import git_revision
+from mayhem_train.training.repeated_draws import DrawsSoFar
 from mayhem_train.training.schedules import SCHEDULES, Schedule, learning_rate_share
 from mayhem_train.training.trained_network import CHECKPOINT_KEY, TrainedNetwork
 from mayhem_train.training.validation import Validation, ValidationScores
@@ -108,6 +109,8 @@ class PerceptionModule(pl.LightningModule):
         self.score_thresholds: dict[str, float] = {}
         self.metrics: dict[str, float] = {}
         self._left_out = False
+        self._steps_before = 0
+        self._draws_before: DrawsSoFar | None = None
         self._to_be_balanced: tuple[BalancedLoss, SharedFeatures[Features]] | None = None
 
     def forward(self, images: Tensor) -> dict[str, Any]:
@@ -137,6 +140,8 @@ class PerceptionModule(pl.LightningModule):
             # Lightning knows no None of several processes: a loss that moves nothing stands in.
             trained = [parameter.sum() for parameter in self.parameters() if parameter.requires_grad]
             return None if processes() == 1 else 0 * torch.stack(trained).sum()
+        if self.balancer.weighting.needs_losses_after_step:
+            self._draws_before = DrawsSoFar.of(self.device)
         terms, shared = self._loss_terms(batch)
         named = _named("train", terms)
         joined = mean_over_processes(torch.stack([value.detach() for value in named.values()]))
@@ -155,6 +160,9 @@ class PerceptionModule(pl.LightningModule):
 
         The loss comes with the factors that Lightning gave it, for mixed precision and for accumulated batches.
         """
+        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
+        if self._left_out and not scaled:  # gradients of zero would still move weights by momentum and decay
+            return
         if self._to_be_balanced is None:
             super().backward(loss, *args, **kwargs)
             return
@@ -209,11 +217,19 @@ class PerceptionModule(pl.LightningModule):
             )
         refuse_together(first_told(told) or f"A loss is not finite at step {self.global_step}.")
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Notes how many steps were made."""
+        self._steps_before = self.trainer.global_step
+
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Looks at the batch's losses once more for a weighting that learns from what a step has changed."""
-        if not self.balancer.weighting.needs_losses_after_step or self._left_out:
+        """Looks at the batch's losses once more for a weighting that learns from what a step has changed.
+
+        Dropout and samplers draw as they did before; batches that are only accumulated have changed nothing.
+        """
+        if self._draws_before is None or self._left_out or self.trainer.global_step == self._steps_before:
             return
-        with torch.no_grad(), _unchanged_statistics(self.network), self.trainer.precision_plugin.forward_context():
+        same_draws, precision = self._draws_before.repeated(), self.trainer.precision_plugin.forward_context()
+        with torch.no_grad(), _unchanged_statistics(self.network), same_draws, precision:
             terms, _ = self._loss_terms(batch)
         self.balancer.observe_losses_after_step(_task_losses(terms))
 

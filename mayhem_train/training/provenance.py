@@ -34,7 +34,8 @@ def environment() -> dict[str, Any]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             versions[package] = "not installed"
-    installed = {found.metadata["Name"]: found.version for found in metadata.distributions() if found.metadata["Name"]}
+    described = [found.metadata for found in metadata.distributions()]  # parsed anew each time it is asked for
+    installed = {about["Name"]: about["Version"] for about in described if about["Name"]}
     return {
         "python": platform.python_version(),
         **versions,

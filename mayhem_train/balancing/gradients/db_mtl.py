@@ -7,20 +7,19 @@ from torch import Tensor
 
 from mayhem_train.balancing.gradients.method import Direction, GradientMethod, is_degenerate
 
-_LEAST_LOSS = 1e-8
-
 
 class DualBalancing(GradientMethod):
     """d = max_j |m_j| sum_k m_k / |m_k|, with m_k the moving average of the gradients of log L_k.
 
-    m_k <- b_t m_k + (1 - b_t) g_k / L_k with b_t = beta / t^exponent at step t. Lin et al. 2023, "Dual-Balancing for
-    Multi-Task Learning", algorithm 1.
+    m_k <- b_t m_k + (1 - b_t) g_k with b_t = beta / t^exponent at step t. A coefficient of L_k does not reach its
+    logarithm's gradient. Lin et al. 2023, "Dual-Balancing for Multi-Task Learning", algorithm 1.
 
     Args:
         beta: of the moving average; 0 for none.
         exponent: how fast the average gives way to the present gradient.
     """
 
+    of_logarithms = True
     steps: Tensor
 
     def __init__(self, beta: float = 0.9, exponent: float = 0.5):
@@ -30,16 +29,15 @@ class DualBalancing(GradientMethod):
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
         self._average: Tensor | None = None
 
-    def combine(self, gradients: Tensor, losses: Tensor) -> Direction:
+    def combine(self, gradients: Tensor) -> Direction:
         """The balanced sum; plain where the gradients are degenerate, which leaves the average alone."""
         degenerate = is_degenerate(gradients @ gradients.T)
         if degenerate:
-            return Direction(gradients.sum(0), torch.ones_like(losses), degenerate)
+            return Direction(gradients.sum(0), torch.ones_like(gradients[:, 0]), degenerate)
         self.steps += 1
-        scaled = gradients / losses.clamp(min=_LEAST_LOSS)[:, None]
         share = self.beta / int(self.steps) ** self.exponent
-        before = torch.zeros_like(scaled) if self._average is None else self._average.to(scaled)
-        self._average = scaled.lerp(before, share)
+        before = torch.zeros_like(gradients) if self._average is None else self._average.to(gradients)
+        self._average = gradients.lerp(before, share)
         norms = self._average.norm(dim=1)
         weights = norms.max() / norms
         return Direction(weights @ self._average, weights, degenerate)

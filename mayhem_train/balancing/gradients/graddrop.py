@@ -24,7 +24,7 @@ class GradDrop(GradientMethod):
         super().__init__()
         self.draws = Draws(seed)
 
-    def combine(self, gradients: Tensor, losses: Tensor) -> Direction:
+    def combine(self, gradients: Tensor) -> Direction:
         """The sum of what was let through."""
         passed = self.passes(gradients)
         kept = torch.where(passed, gradients, torch.zeros_like(gradients))
@@ -48,5 +48,7 @@ class FeatureGradDrop(GradDrop):
         A place is a feature, whatever the image: its gradients, each times the feature's sign, are summed over the
         batch before a sign is drawn (section 3.2 of the paper).
         """
-        passed = self.passes(mean_over_processes((gradients * features.sign()).sum(1)))
+        # In single precision, since half of it cannot hold the sum over a batch of scaled gradients.
+        signed = (gradients * features.sign()).float().sum(1)
+        passed = self.passes(mean_over_processes(signed))
         return torch.where(passed[:, None], gradients, torch.zeros_like(gradients))

@@ -29,11 +29,17 @@ class Direction:
 
 
 class GradientMethod(nn.Module, ABC):
-    """A map from the tasks' gradients g_1 .. g_K of the shared parameters to one direction."""
+    """A map from the tasks' gradients g_1 .. g_K of the shared parameters to one direction.
+
+    Attributes:
+        of_logarithms: the tasks' gradients, of heads and body, are to be those of log L_k.
+    """
+
+    of_logarithms = False
 
     @abstractmethod
-    def combine(self, gradients: Tensor, losses: Tensor) -> Direction:
-        """The direction of gradients float [K, P] of losses float [K], each with its coefficient applied."""
+    def combine(self, gradients: Tensor) -> Direction:
+        """The direction of gradients float [K, P], each with its loss's coefficient applied."""
 
 
 class GramMethod(GradientMethod):
@@ -43,7 +49,7 @@ class GramMethod(GradientMethod):
     def weights(self, gram: Tensor) -> Tensor:
         """w float [K] from the Gram matrix float [K, K], G_ij = g_i . g_j. May be wrong for degenerate gradients."""
 
-    def combine(self, gradients: Tensor, losses: Tensor) -> Direction:
+    def combine(self, gradients: Tensor) -> Direction:
         """The weighted sum; plain where the gradients are degenerate."""
         gram = gradients @ gradients.T
         sound = ~is_degenerate(gram)

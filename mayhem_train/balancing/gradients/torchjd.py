@@ -36,11 +36,11 @@ class TorchjdAggregator(GradientMethod):
         super().__init__()
         self.aggregator = aggregator
 
-    def combine(self, gradients: Tensor, losses: Tensor) -> Direction:
+    def combine(self, gradients: Tensor) -> Direction:
         """As torchjd says; the plain sum where the gradients are degenerate."""
         degenerate = is_degenerate(gradients @ gradients.T)
         vector = gradients.sum(0) if degenerate else self.aggregator(gradients)
-        return Direction(vector, torch.full_like(losses, torch.nan), degenerate)
+        return Direction(vector, gradients.new_full((len(gradients),), torch.nan), degenerate)
 
 
 def adapt(module: nn.Module) -> GradientMethod:

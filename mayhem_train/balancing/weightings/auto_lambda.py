@@ -11,6 +11,9 @@ from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.weightings.adam_vector import AdamVector
 from mayhem_train.balancing.weightings.weighting import LossWeighting
 
+# At 0 a task's gradient is not measured any more, and it could never come back.
+_LEAST_LAMBDA = 1e-3
+
 
 class AutoLambda(LossWeighting):
     """c = lambda, descending on the validation loss of one step: dL_val/dlambda_k = -eta g_val . g_k.
@@ -59,8 +62,9 @@ class AutoLambda(LossWeighting):
         """Moves the lambdas by what the last update did to this batch."""
         if self._gradients is not None:
             self.lambdas.step(-(self._gradients.to(gradients) @ (self.primary @ gradients)))
-            self.lambdas.value.clamp_(min=0)
-        self._gradients = gradients.detach().clone()
+            self.lambdas.value.clamp_(min=_LEAST_LAMBDA)
+        if torch.isfinite(gradients).all():  # mixed precision's scaling overflows now and then
+            self._gradients = gradients.detach().clone()
 
     def get_extra_state(self) -> Tensor | None:
         """The last batch's gradients, float [K, P], without which a resumed run would miss one step of lambda."""

@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from mayhem_train.balancing.weightings.adam_vector import AdamVector
-from mayhem_train.balancing.weightings.weighting import LossWeighting
-
-_LEAST_LOSS = 1e-8
+from mayhem_train.balancing.weightings.weighting import LEAST_LOSS, LossWeighting
 
 
 class FastAdaptiveWeighting(LossWeighting):
@@ -39,13 +37,23 @@ class FastAdaptiveWeighting(LossWeighting):
         self.register_buffer("losses", torch.full((len(tasks),), torch.nan), persistent=False)
 
     def forward(self, losses: Tensor) -> Tensor:
-        """The coefficients, normalised as the paper does to leave the update's size alone."""
-        self.losses = losses.clamp(min=_LEAST_LOSS)
-        shares = torch.softmax(self.logits.value, 0) / self.losses
-        return shares / shares.sum()
+        """The coefficients, normalised as the paper does to leave the update's size alone.
+
+        A task with nothing to learn from this batch has none: its share would be all that there is.
+        """
+        self.losses = losses
+        shares = torch.where(self._present, torch.softmax(self.logits.value, 0) / losses, 0.0)
+        return shares / shares.sum().clamp(min=torch.finfo(shares.dtype).tiny)
 
     def observe_losses_after_step(self, losses: Tensor) -> None:
         """Moves xi."""
-        improvement = self.losses.log() - losses.clamp(min=_LEAST_LOSS).log()
-        shares = torch.softmax(self.logits.value, 0)
-        self.logits.step(shares * (improvement - (shares * improvement).sum()))
+        before, after = self.losses.clamp(min=LEAST_LOSS), losses.clamp(min=LEAST_LOSS)
+        improvement = torch.where(self._present, before.log() - after.log(), 0.0)
+        shares = torch.where(self._present, torch.softmax(self.logits.value, 0), 0.0)
+        mean = (shares * improvement).sum() / shares.sum()
+        self.logits.step(shares * (improvement - mean))
+
+    @property
+    def _present(self) -> Tensor:
+        """bool [K]: the tasks that have something to learn from the last batch."""
+        return self.losses > LEAST_LOSS

@@ -5,9 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from mayhem_train.balancing.weightings.weighting import LossWeighting
-
-_LEAST_LOSS = 1e-8  # at zero, the root's slope is infinite
+from mayhem_train.balancing.weightings.weighting import LEAST_LOSS, LossWeighting
 
 
 class GeometricWeighting(LossWeighting):
@@ -18,6 +16,8 @@ class GeometricWeighting(LossWeighting):
     """
 
     def forward(self, losses: Tensor) -> Tensor:
-        """G / (K L)."""
-        losses = losses.clamp(min=_LEAST_LOSS)
-        return torch.exp(losses.log().mean()) / (len(losses) * losses)
+        """G / (K L), over the K tasks that have something to learn from this batch; 0 for the others."""
+        present = losses > LEAST_LOSS
+        count = present.sum().clamp(min=1)
+        logarithms = torch.where(present, losses.clamp(min=LEAST_LOSS).log(), 0.0)
+        return torch.where(present, torch.exp(logarithms.sum() / count) / (count * losses), 0.0)

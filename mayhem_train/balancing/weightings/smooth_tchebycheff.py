@@ -9,9 +9,7 @@ from torch import Tensor
 
 from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.weightings.epoch_means import EpochMeans
-from mayhem_train.balancing.weightings.weighting import LossWeighting
-
-_LEAST_LOSS = 1e-8
+from mayhem_train.balancing.weightings.weighting import LEAST_LOSS, LossWeighting
 
 
 class SmoothTchebycheffWeighting(LossWeighting):
@@ -46,7 +44,7 @@ class SmoothTchebycheffWeighting(LossWeighting):
 
     def forward(self, losses: Tensor) -> Tensor:
         """The gradient of the smooth maximum, or of the warm-up's sum of logarithms."""
-        losses = losses.clamp(min=_LEAST_LOSS)
+        losses = losses.clamp(min=LEAST_LOSS)
         if self.epochs < self.warmup_epochs:
             self.means.add(losses)
             return 1 / losses

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+# A loss below it, such as that of a batch in which a task has no labels, has nothing to teach.
+LEAST_LOSS = 1e-8
+
 
 class LossWeighting(nn.Module, ABC):
     """A map from the losses L_1 .. L_K of named tasks to their coefficients c_1 .. c_K.
