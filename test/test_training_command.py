@@ -136,8 +136,21 @@ def test_force_never_removes_what_is_no_run(data, tmp_path, capsys):
         (["--model.name", "yolo"], "lraspp-mtl"),
         (["--model.body", "resnet"], "mobilenet_v2"),
         (["--balancer.weighting", "fair"], "equal"),
-        (["--model.learnin_rate", "1"], "learnin_rate"),
-        (["--trainer.max_epochs", "many"], "max_epochs"),
+        (["--model.name", "lraspp", "--balancer.gradient", "pcgrad"], "lraspp learns one task"),
+        (
+            ["--model.learnin_rate", "1"],
+            "'model.learnin_rate': did you mean model.learning_rate? There are",
+        ),
+        (["--modell.learning_rate", "1"], "'modell.learning_rate': did you mean model.learning_rate?"),
+        (
+            ["--model.optimizer", "SGD", "--model.optimizer.nestrov", "true"],
+            "did you mean nesterov? There are",
+        ),
+        (["--model.preset", "orignal"], "--model.preset is 'orignal': did you mean original? There are fair, original"),
+        (["--trainer.callbacks+=EarlyStoping"], "names no class 'EarlyStoping': did you mean EarlyStopping?"),
+        (["--trainer.precision", "16-mixd"], "did you mean 16-mixed? There are 64, 32, 16,"),
+        (["--trainer.precision", "16-mixed"], "--trainer.precision 16-mixed needs a GPU: on the CPU choose bf16-mixed"),
+        (["--trainer.max_epochs", "many"], "--trainer.max_epochs is many: give a whole number"),
         (["--data.size", "[8, 8]"], "32 pixels"),
         (["--config", "nothing.yaml"], "nothing.yaml"),
         (["--trainer.accelerator", "abacus"], "abacus"),
@@ -153,7 +166,7 @@ def test_force_never_removes_what_is_no_run(data, tmp_path, capsys):
         (["--data.photometric.hue", "0.9"], "photometric hue is 0.9: choose a value from 0 to 0.5"),
         (["--data.photometric.brightness", "-1"], "photometric brightness is -1: choose a value from 0 to 1"),
         (["--data.photometric.blur_length", "0"], "photometric blur_length is 0: choose a value from 1 to 101"),
-        (["--data.photometric.grey", "abc"], "data.photometric.grey: Expected a <class 'float'>. Got value: abc"),
+        (["--data.photometric.grey", "abc"], "--data.photometric.grey is abc: give a number"),
         (["--data.batch_size", "1"], "set --data.batch_size to 2 or more"),
     ],
 )
@@ -162,6 +175,28 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(data, tmp_path, capsys, arg
     error = capsys.readouterr().err
     assert named in error, error
     assert error.startswith("mayhem train: ") and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(data, tmp_path, capsys):
+    assert train(data, tmp_path / "run", "--trainer.accelerator", "gpu") == 2
+    assert "torch finds no GPU: choose cpu or auto" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("model: {learning_rte: 0.1}", "'model.learning_rte': did you mean model.learning_rate?"),
+        ("modell: {learning_rate: 0.1}", "'modell.learning_rate': did you mean model.learning_rate?"),
+        ("model: [unclosed", "A --config file is no YAML from line 1, column"),
+    ],
+)
+def test_a_wrong_configuration_file_is_one_sentence(data, tmp_path, capsys, content, named):
+    (tmp_path / "own.yaml").write_text(content)
+    assert train(data, tmp_path / "run", "--config", str(tmp_path / "own.yaml")) == 2
+    error = capsys.readouterr().err
+    assert named in error and error.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 

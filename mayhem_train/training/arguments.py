@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelChec
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.balancer import Balancer
 from mayhem_train.console import error_console
 from mayhem_train.datasets.datamodule import PerceptionDataModule
@@ -28,6 +27,7 @@ from mayhem_train.training.perception_module import PerceptionModule
 from mayhem_train.training.preemption import SaveOnTermination
 from mayhem_train.training.run_folder import check_run_folder
 from mayhem_train.training.step_times import StepTimes
+from mayhem_train.training.wrong_settings import told
 
 # Lightning's names of its DistributedDataParallel, and how each starts its processes.
 _STRATEGIES = {"auto": "popen", "ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork"}
@@ -35,6 +35,13 @@ _STRATEGIES = {"auto": "popen", "ddp": "popen", "ddp_spawn": "spawn", "ddp_fork"
 
 class TrainingCLI(LightningCLI):
     """Everything of the trainer, the data, the network and the balancer by typed arguments or a YAML file."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Tells a wrong setting by those that there are."""
+        try:
+            super().parse_arguments(parser, args)
+        except (argparse.ArgumentError, ValueError) as error:
+            raise _wrong(told(error, parser)) from error
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run folder and the balancer, and ties the network to the data."""
@@ -79,6 +86,7 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Adds loggers, checkpoints and the fastest safe precision where the configuration names none."""
         asked = self.config_init.trainer
+        _refuse_missing_devices(asked.accelerator, asked.precision)
         if asked.logger is not False:
             kwargs["logger"] = run_loggers(self.run_folder, asked.logger, self.config_init.wandb)
         if asked.devices == "auto":
@@ -132,10 +140,14 @@ def build(arguments: Sequence[str], example: str) -> TrainingCLI:
             parser_kwargs={"exit_on_error": False, "prog": "mayhem train", "epilog": f"example: {example}"},
         )
     except (argparse.ArgumentError, MisconfigurationException, ValueError) as error:
-        raise UsageError(f"{_sentence(error)} (`mayhem train --help` lists every setting)") from error
+        raise _wrong(told(error, None)) from error
     if cli.trainer.max_epochs is None or cli.trainer.max_epochs < 1:
         raise UsageError("The learning rate's schedule needs an end: set --trainer.max_epochs to 1 or more.")
     return cli
+
+
+def _wrong(sentence: str) -> UsageError:
+    return UsageError(f"{sentence} (`mayhem train --help` lists every setting).")
 
 
 def fastest_precision() -> str:
@@ -144,6 +156,19 @@ def fastest_precision() -> str:
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     capabilities = torch.cpu.get_capabilities()
     return "bf16-mixed" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "32-true"
+
+
+def _refuse_missing_devices(accelerator: Any, precision: Any) -> None:
+    """Refuses what this machine cannot compute on, which Lightning tells less plainly or changes on its own.
+
+    Raises:
+        UsageError: a GPU is asked for and there is none, or float16 on the CPU.
+    """
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available() and not torch.backends.mps.is_available():
+        raise UsageError(f"--trainer.accelerator is {accelerator}, and torch finds no GPU: choose cpu or auto.")
+    gpu = accelerator != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available())
+    if str(precision).startswith("16") and not gpu:
+        raise UsageError(f"--trainer.precision {precision} needs a GPU: on the CPU choose bf16-mixed or 32-true.")
 
 
 def _strategy(asked: Any, devices: Any, nodes: int) -> JoinedBatchStrategy | None:
@@ -163,16 +188,3 @@ def _strategy(asked: Any, devices: Any, nodes: int) -> JoinedBatchStrategy | Non
     if one and nodes == 1:
         return None
     return JoinedBatchStrategy(start_method=_STRATEGIES[asked])  # type: ignore[arg-type]
-
-
-def _sentence(error: BaseException) -> str:
-    """What of a parser's message names what is wrong: beneath "no Union subtype fits" stands why it does not."""
-    settings = ".".join(re.findall(r'Parser key "([^"]+)"', str(error)))
-    reason: BaseException = error
-    while reason.__cause__ is not None and not isinstance(reason, MayhemError):
-        reason = reason.__cause__
-    if not settings and not isinstance(reason, MayhemError):
-        reason = error
-    lines = [line.strip() for line in str(reason).splitlines() if line.strip()]
-    names_itself = isinstance(reason, MayhemError) or reason is error
-    return ("" if names_itself else f"{settings}: ") + " ".join(lines[:3]).rstrip(".")

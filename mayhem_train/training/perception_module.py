@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.balancer import BalancedLoss, Balancer
+from mayhem_train.balancing.gradients.plain_sum import PlainSum
 from mayhem_train.balancing.processes import mean_over_processes
 from mayhem_train.balancing.shared_features import SharedFeatures
 from mayhem_train.datasets.samples import Batch
@@ -99,6 +100,11 @@ class PerceptionModule(pl.LightningModule):
         self.network = build_network(specification, weights).to(memory_format=torch.channels_last)
         self.balancer = balancer
         self.balancer.bind(self.network.tasks)
+        if len(self.network.tasks) == 1 and not isinstance(self.balancer.method, PlainSum):
+            raise UsageError(
+                f"{name} learns one task, so there are no gradients to balance: "
+                "leave out --balancer.gradient or choose a multi-task network."
+            )
         self.dataset_sha256 = dataset_sha256
         self.learning_rate = learning_rate
         self.body_learning_rate_factor = body_learning_rate_factor
