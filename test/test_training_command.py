@@ -58,7 +58,8 @@ def test_a_run_leaves_checkpoints_logs_configuration_and_provenance(run_folder, 
         assert float(row["train/loss/detection"]) == pytest.approx(sum(terms[:2]), rel=1e-4)
         assert float(row["train/step_seconds"]) > 0 and float(row["train/data_seconds"]) >= 0
         assert row["train/coefficient/detection"] == row["train/coefficient/segmentation"] == "1.0"
-    assert [name for name in rows[0] if name.startswith("lr-AdamW")], "the learning rate of each group"
+    body, heads = (float(next(r for r in rows if r[name])[name]) for name in ("lr-AdamW/body", "lr-AdamW/heads"))
+    assert body == pytest.approx(heads / 4), "the learning rate of each part by its name"
     validations = [row for row in rows if row["val/iou/background"]]
     assert len(validations) == 2
     assert all(row["val/iou/floor"] and row["val/map"] and row["val/ap50/agv"] for row in validations)
@@ -156,6 +157,13 @@ def test_force_never_removes_what_is_no_run(data, tmp_path, capsys):
         (["--trainer.accelerator", "abacus"], "abacus"),
         (["--trainer.max_epochs", "-1"], "max_epochs"),
         (["--trainer.devices", "0"], "devices"),
+        (["--trainer.devices", "a"], "`devices` selected with `CPUAccelerator` should be an int > 0"),
+        (["--trainer.precision", "bf16-true"], "bf16-true cannot train here: choose 32-true, bf16-mixed, 16-mixed"),
+        (["--trainer.limit_val_batches", "0"], "Without validation no checkpoint is the best one"),
+        (["--trainer.fast_dev_run", "true"], "try with --trainer.max_epochs 1 --trainer.limit_train_batches 2"),
+        (["--ckpt_path", "best.ckpt"], "There is no setting 'ckpt_path': there are config, seed_everything, out,"),
+        (["--trainer.gradient_clip_val=-1"], "--trainer.gradient_clip_val is -1.0: choose 0 or more"),
+        (["--trainer.accumulate_grad_batches", "0"], "--trainer.accumulate_grad_batches is 0: choose 1 or more"),
         (["--trainer.devices", "9"], "fewer frames to train on than the 9 processes"),
         (["--trainer.strategy", "fsdp"], "choose auto, ddp"),
         (["--model.optimizer", "adam"], "did you mean adamw? All of them are adamw, sgd"),

@@ -19,6 +19,7 @@ from mayhem_train.balancing.balancer import Balancer
 from mayhem_train.console import error_console
 from mayhem_train.datasets.datamodule import PerceptionDataModule
 from mayhem_train.training.averaged_weights import AveragedWeights
+from mayhem_train.training.checkpoint_files import WholeCheckpoints
 from mayhem_train.training.epoch_summary import EpochSummary
 from mayhem_train.training.joined_batch import JoinedBatchStrategy, is_first_process
 from mayhem_train.training.loggers import WandbMode, run_loggers
@@ -29,6 +30,8 @@ from mayhem_train.training.run_folder import check_run_folder
 from mayhem_train.training.step_times import StepTimes
 from mayhem_train.training.wrong_settings import told
 
+# Weights and losses are float32 throughout; those after the first three are Lightning's short names of them.
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
 # Lightning's names of its DistributedDataParallel, and how each starts its processes.
 _STRATEGIES = {"auto": "popen", "ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork"}
 
@@ -107,7 +110,12 @@ class TrainingCLI(LightningCLI):
             logs=asked.logger is not False, bar=kwargs.get("enable_progress_bar", asked.enable_progress_bar)
         )
         kwargs["callbacks"] = [*configured, *own]
-        return super().instantiate_trainer(default_root_dir=str(self.run_folder), **kwargs)
+        plugins = asked.plugins or []
+        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpoints()]
+        try:
+            return super().instantiate_trainer(default_root_dir=str(self.run_folder), **kwargs)
+        except TypeError as error:  # of what several of the Trainer's settings may be
+            raise _wrong(f"A setting of the trainer is wrong: {told(error, None)}") from error
 
     def _callbacks(self, *, logs: bool, bar: bool) -> list[Callback]:
         folder = self.last_checkpoint.parent
@@ -143,6 +151,16 @@ def build(arguments: Sequence[str], example: str) -> TrainingCLI:
         raise _wrong(told(error, None)) from error
     if cli.trainer.max_epochs is None or cli.trainer.max_epochs < 1:
         raise UsageError("The learning rate's schedule needs an end: set --trainer.max_epochs to 1 or more.")
+    if cli.config_init.trainer.fast_dev_run or cli.trainer.limit_val_batches == 0:
+        raise UsageError(
+            "Without validation no checkpoint is the best one: leave out --trainer.fast_dev_run and "
+            "--trainer.limit_val_batches 0, and try with --trainer.max_epochs 1 --trainer.limit_train_batches 2."
+        )
+    if cli.trainer.accumulate_grad_batches < 1:
+        batches = cli.trainer.accumulate_grad_batches
+        raise UsageError(f"--trainer.accumulate_grad_batches is {batches}: choose 1 or more.")
+    if (cli.trainer.gradient_clip_val or 0) < 0:  # which would turn the gradients round
+        raise UsageError(f"--trainer.gradient_clip_val is {cli.trainer.gradient_clip_val}: choose 0 or more.")
     return cli
 
 
@@ -162,8 +180,10 @@ def _refuse_missing_devices(accelerator: Any, precision: Any) -> None:
     """Refuses what this machine cannot compute on, which Lightning tells less plainly or changes on its own.
 
     Raises:
-        UsageError: a GPU is asked for and there is none, or float16 on the CPU.
+        UsageError: a GPU is asked for and there is none, float16 on the CPU, or weights that are not float32.
     """
+    if precision is not None and str(precision) not in _PRECISIONS:
+        raise UsageError(f"--trainer.precision {precision} cannot train here: choose {', '.join(_PRECISIONS[:3])}.")
     if accelerator in ("gpu", "cuda") and not torch.cuda.is_available() and not torch.backends.mps.is_available():
         raise UsageError(f"--trainer.accelerator is {accelerator}, and torch finds no GPU: choose cpu or auto.")
     gpu = accelerator != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available())

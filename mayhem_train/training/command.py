@@ -76,7 +76,11 @@ def train(arguments: Sequence[str]) -> TrainingRun:
 
 def _read_last(path: Path) -> tuple[int, TrainedNetwork]:
     """How many epochs the last checkpoint has completed, and what it says of its network."""
-    checkpoint = read_checkpoint(path)
+    try:
+        checkpoint = read_checkpoint(path)
+    except MayhemError as error:
+        said = str(error).partition(": ")[0]
+        raise MayhemError(f"{said}: put a good one in its place, or pass --force to start anew.") from error
     try:
         done = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
         return done, TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY])

@@ -74,7 +74,8 @@ def _settings(parser: ArgumentParser) -> list[str]:
     """The dotted names that can be given."""
     options = [action for action in parser._actions if action.option_strings and type(action).__name__ != "ActionLink"]
     groups = {action.dest for action in options if type(action).__name__ == "_ActionConfigLoad"}
-    return [a.dest for a in options if a.dest not in groups and not a.dest.endswith(".help") and a.dest != "help"]
+    flags = {"help", "print_config", "print_shtab"}
+    return [a.dest for a in options if a.dest not in groups | flags and not a.dest.endswith(".help")]
 
 
 def _typehint(parser: ArgumentParser | None, setting: str) -> Any:
