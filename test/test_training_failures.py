@@ -138,6 +138,28 @@ def test_a_run_whose_last_checkpoint_is_damaged_says_how_to_go_on(
     assert "last.ckpt (it is truncated" in error and "--force to start anew" in error and error.count("\n") == 1
 
 
+def test_a_run_goes_on_only_from_its_own_networks_checkpoint(
+    run_folder: Path, data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run_folder, tmp_path / "run")
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    weights_of = checkpoint["state_dict"]
+    weights_of["network.of_another"] = weights_of.pop("network.body.to_c3.0.0.weight")
+    torch.save(checkpoint, last)
+    assert train(data, tmp_path / "run", "--trainer.max_epochs", "2") == 1
+    error = capsys.readouterr().err
+    assert "1 missing: body.to_c3.0.0.weight; 1 unknown: of_another" in error and error.count("\n") == 1
+
+
+def test_a_checkpoint_with_a_flipped_byte_is_refused(run_folder: Path, tmp_path: Path) -> None:
+    content = bytearray((run_folder / "checkpoints" / "best.ckpt").read_bytes())
+    content[len(content) // 2] ^= 255
+    (tmp_path / "best.ckpt").write_bytes(content)
+    with pytest.raises(MayhemError, match=r"best.ckpt \(it is truncated, damaged or something else\)"):
+        load_trained_network(tmp_path / "best.ckpt")
+
+
 def batch_of(*samples: int, boxes: bool = True, labelled: bool = True) -> DataLoader[Batch]:
     source = Scenes(max(samples) + 1)
     chosen = []
