@@ -40,6 +40,9 @@ def test_every_pair_trains_for_two_steps(
     balanced |= {"train/gradient_norm/segmentation"}
     assert (balanced <= logged) is trained.balancer.balances_gradients
     assert not trained.balancer.fallbacks
+    found = trainer.logged_metrics
+    weighted = sum(found[f"train/coefficient/{task}"] * found[f"train/loss/{task}"] for task in trained.network.tasks)
+    torch.testing.assert_close(found["train/loss"], torch.as_tensor(weighted), rtol=1e-4, atol=1e-5)
 
 
 def gradients(trained: PerceptionModule, divisor: float = 1.0) -> list[Tensor]:

@@ -58,7 +58,8 @@ def test_a_run_leaves_checkpoints_logs_configuration_and_provenance(run_folder, 
         assert float(row["train/loss/detection"]) == pytest.approx(sum(terms[:2]), rel=1e-4)
         assert float(row["train/step_seconds"]) > 0 and float(row["train/data_seconds"]) >= 0
         assert row["train/coefficient/detection"] == row["train/coefficient/segmentation"] == "1.0"
-    assert [name for name in rows[0] if name.startswith("lr-AdamW")], "the learning rate of each group"
+    body, heads = (float(next(r for r in rows if r[name])[name]) for name in ("lr-AdamW/body", "lr-AdamW/heads"))
+    assert body == pytest.approx(heads / 4), "the learning rate of each part by its name"
     validations = [row for row in rows if row["val/iou/background"]]
     assert len(validations) == 2
     assert all(row["val/iou/floor"] and row["val/map"] and row["val/ap50/agv"] for row in validations)
@@ -136,13 +137,33 @@ def test_force_never_removes_what_is_no_run(data, tmp_path, capsys):
         (["--model.name", "yolo"], "lraspp-mtl"),
         (["--model.body", "resnet"], "mobilenet_v2"),
         (["--balancer.weighting", "fair"], "equal"),
-        (["--model.learnin_rate", "1"], "learnin_rate"),
-        (["--trainer.max_epochs", "many"], "max_epochs"),
+        (["--model.name", "lraspp", "--balancer.gradient", "pcgrad"], "lraspp learns one task"),
+        (
+            ["--model.learnin_rate", "1"],
+            "'model.learnin_rate': did you mean model.learning_rate? There are",
+        ),
+        (["--modell.learning_rate", "1"], "'modell.learning_rate': did you mean model.learning_rate?"),
+        (
+            ["--model.optimizer", "SGD", "--model.optimizer.nestrov", "true"],
+            "did you mean nesterov? There are",
+        ),
+        (["--model.preset", "orignal"], "--model.preset is 'orignal': did you mean original? There are fair, original"),
+        (["--trainer.callbacks+=EarlyStoping"], "names no class 'EarlyStoping': did you mean EarlyStopping?"),
+        (["--trainer.precision", "16-mixd"], "did you mean 16-mixed? There are 64, 32, 16,"),
+        (["--trainer.precision", "16-mixed"], "--trainer.precision 16-mixed needs a GPU: on the CPU choose bf16-mixed"),
+        (["--trainer.max_epochs", "many"], "--trainer.max_epochs is many: give a whole number"),
         (["--data.size", "[8, 8]"], "32 pixels"),
         (["--config", "nothing.yaml"], "nothing.yaml"),
         (["--trainer.accelerator", "abacus"], "abacus"),
         (["--trainer.max_epochs", "-1"], "max_epochs"),
         (["--trainer.devices", "0"], "devices"),
+        (["--trainer.devices", "a"], "`devices` selected with `CPUAccelerator` should be an int > 0"),
+        (["--trainer.precision", "bf16-true"], "bf16-true cannot train here: choose 32-true, bf16-mixed, 16-mixed"),
+        (["--trainer.limit_val_batches", "0"], "Without validation no checkpoint is the best one"),
+        (["--trainer.fast_dev_run", "true"], "try with --trainer.max_epochs 1 --trainer.limit_train_batches 2"),
+        (["--ckpt_path", "best.ckpt"], "There is no setting 'ckpt_path': there are config, seed_everything, out,"),
+        (["--trainer.gradient_clip_val=-1"], "--trainer.gradient_clip_val is -1.0: choose 0 or more"),
+        (["--trainer.accumulate_grad_batches", "0"], "--trainer.accumulate_grad_batches is 0: choose 1 or more"),
         (["--trainer.devices", "9"], "fewer frames to train on than the 9 processes"),
         (["--trainer.strategy", "fsdp"], "choose auto, ddp"),
         (["--model.optimizer", "adam"], "did you mean adamw? All of them are adamw, sgd"),
@@ -153,7 +174,7 @@ def test_force_never_removes_what_is_no_run(data, tmp_path, capsys):
         (["--data.photometric.hue", "0.9"], "photometric hue is 0.9: choose a value from 0 to 0.5"),
         (["--data.photometric.brightness", "-1"], "photometric brightness is -1: choose a value from 0 to 1"),
         (["--data.photometric.blur_length", "0"], "photometric blur_length is 0: choose a value from 1 to 101"),
-        (["--data.photometric.grey", "abc"], "data.photometric.grey: Expected a <class 'float'>. Got value: abc"),
+        (["--data.photometric.grey", "abc"], "--data.photometric.grey is abc: give a number"),
         (["--data.batch_size", "1"], "set --data.batch_size to 2 or more"),
     ],
 )
@@ -162,6 +183,28 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(data, tmp_path, capsys, arg
     error = capsys.readouterr().err
     assert named in error, error
     assert error.startswith("mayhem train: ") and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available() or torch.backends.mps.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_refused(data, tmp_path, capsys):
+    assert train(data, tmp_path / "run", "--trainer.accelerator", "gpu") == 2
+    assert "torch finds no GPU: choose cpu or auto" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("model: {learning_rte: 0.1}", "'model.learning_rte': did you mean model.learning_rate?"),
+        ("modell: {learning_rate: 0.1}", "'modell.learning_rate': did you mean model.learning_rate?"),
+        ("model: [unclosed", "A --config file is no YAML from line 1, column"),
+    ],
+)
+def test_a_wrong_configuration_file_is_one_sentence(data, tmp_path, capsys, content, named):
+    (tmp_path / "own.yaml").write_text(content)
+    assert train(data, tmp_path / "run", "--config", str(tmp_path / "own.yaml")) == 2
+    error = capsys.readouterr().err
+    assert named in error and error.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from training_scenes import Scenes, fit, module, scenes, weights
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.datasets.samples import Batch, collate
 from mayhem_train.models.normaliser import joined_count
+from mayhem_train.training.checkpoint_files import WholeCheckpoints
 from mayhem_train.training.endings import told_in_one_sentence
 from mayhem_train.training.epoch_summary import headlines
 from mayhem_train.training.trained_network import load_trained_network
@@ -101,6 +103,61 @@ def test_memory_of_a_gpu_and_of_numpy_as_well(error: Exception) -> None:
 def test_an_error_of_the_software_itself_is_left_alone() -> None:
     with pytest.raises(RuntimeError, match="shapes differ"), training():
         raise RuntimeError("shapes differ")
+
+
+def test_validating_less_often_than_there_are_batches_is_wrong_usage(data: list[str], tmp_path: Path) -> None:
+    assert train(data, tmp_path / "run", "--trainer.val_check_interval", "9") == 2
+
+
+def test_a_checkpoint_that_cannot_be_written_whole_leaves_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "best.ckpt"
+    WholeCheckpoints().save_checkpoint({"epoch": 1}, path)
+    whole = Path.write_bytes
+
+    def fills_the_disk(place: Path, content: memoryview) -> int:
+        whole(place, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fills_the_disk)
+    with pytest.raises(MayhemError, match=r"best.ckpt \(No space left on device\): free the disk"):
+        WholeCheckpoints().save_checkpoint({"epoch": 2}, path)
+    assert torch.load(path, weights_only=True) == {"epoch": 1}
+    assert [found.name for found in tmp_path.iterdir()] == ["best.ckpt"]
+
+
+def test_a_run_whose_last_checkpoint_is_damaged_says_how_to_go_on(
+    run_folder: Path, data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run_folder, tmp_path / "run")
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    last.write_bytes(last.read_bytes()[:1000])
+    assert train(data, tmp_path / "run", "--trainer.max_epochs", "2") == 1
+    error = capsys.readouterr().err
+    assert "last.ckpt (it is truncated" in error and "--force to start anew" in error and error.count("\n") == 1
+
+
+def test_a_run_goes_on_only_from_its_own_networks_checkpoint(
+    run_folder: Path, data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run_folder, tmp_path / "run")
+    last = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    checkpoint = torch.load(last, weights_only=True)
+    weights_of = checkpoint["state_dict"]
+    weights_of["network.of_another"] = weights_of.pop("network.body.to_c3.0.0.weight")
+    torch.save(checkpoint, last)
+    assert train(data, tmp_path / "run", "--trainer.max_epochs", "2") == 1
+    error = capsys.readouterr().err
+    assert "1 missing: body.to_c3.0.0.weight; 1 unknown: of_another" in error and error.count("\n") == 1
+
+
+def test_a_checkpoint_with_a_flipped_byte_is_refused(run_folder: Path, tmp_path: Path) -> None:
+    content = bytearray((run_folder / "checkpoints" / "best.ckpt").read_bytes())
+    content[len(content) // 2] ^= 255
+    (tmp_path / "best.ckpt").write_bytes(content)
+    with pytest.raises(MayhemError, match=r"best.ckpt \(it is truncated, damaged or something else\)"):
+        load_trained_network(tmp_path / "best.ckpt")
 
 
 def batch_of(*samples: int, boxes: bool = True, labelled: bool = True) -> DataLoader[Batch]:

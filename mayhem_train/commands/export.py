@@ -183,6 +183,7 @@ def _print_report(arguments: argparse.Namespace, report: ExportReport) -> None:
         console.print(
             f"{arguments.precision} costs this network much: calibrate on more and other frames, or export fp32.",
             style="yellow",
+            soft_wrap=True,
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,11 +14,12 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelChec
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
-from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.balancer import Balancer
 from mayhem_train.console import error_console
 from mayhem_train.datasets.datamodule import PerceptionDataModule
 from mayhem_train.training.averaged_weights import AveragedWeights
+from mayhem_train.training.checkpoint_files import WholeCheckpoints
 from mayhem_train.training.epoch_summary import EpochSummary
 from mayhem_train.training.joined_batch import JoinedBatchStrategy, is_first_process
 from mayhem_train.training.loggers import WandbMode, run_loggers
@@ -28,13 +28,23 @@ from mayhem_train.training.perception_module import PerceptionModule
 from mayhem_train.training.preemption import SaveOnTermination
 from mayhem_train.training.run_folder import check_run_folder
 from mayhem_train.training.step_times import StepTimes
+from mayhem_train.training.wrong_settings import told
 
+# Weights and losses are float32 throughout; those after the first three are Lightning's short names of them.
+_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
 # Lightning's names of its DistributedDataParallel, and how each starts its processes.
 _STRATEGIES = {"auto": "popen", "ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork"}
 
 
 class TrainingCLI(LightningCLI):
     """Everything of the trainer, the data, the network and the balancer by typed arguments or a YAML file."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Tells a wrong setting by those that there are."""
+        try:
+            super().parse_arguments(parser, args)
+        except (argparse.ArgumentError, ValueError) as error:
+            raise _wrong(told(error, parser)) from error
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run folder and the balancer, and ties the network to the data."""
@@ -79,6 +89,7 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Adds loggers, checkpoints and the fastest safe precision where the configuration names none."""
         asked = self.config_init.trainer
+        _refuse_missing_devices(asked.accelerator, asked.precision)
         if asked.logger is not False:
             kwargs["logger"] = run_loggers(self.run_folder, asked.logger, self.config_init.wandb)
         if asked.devices == "auto":
@@ -99,7 +110,12 @@ class TrainingCLI(LightningCLI):
             logs=asked.logger is not False, bar=kwargs.get("enable_progress_bar", asked.enable_progress_bar)
         )
         kwargs["callbacks"] = [*configured, *own]
-        return super().instantiate_trainer(default_root_dir=str(self.run_folder), **kwargs)
+        plugins = asked.plugins or []
+        kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpoints()]
+        try:
+            return super().instantiate_trainer(default_root_dir=str(self.run_folder), **kwargs)
+        except TypeError as error:  # of what several of the Trainer's settings may be
+            raise _wrong(f"A setting of the trainer is wrong: {told(error, None)}") from error
 
     def _callbacks(self, *, logs: bool, bar: bool) -> list[Callback]:
         folder = self.last_checkpoint.parent
@@ -132,10 +148,24 @@ def build(arguments: Sequence[str], example: str) -> TrainingCLI:
             parser_kwargs={"exit_on_error": False, "prog": "mayhem train", "epilog": f"example: {example}"},
         )
     except (argparse.ArgumentError, MisconfigurationException, ValueError) as error:
-        raise UsageError(f"{_sentence(error)} (`mayhem train --help` lists every setting)") from error
+        raise _wrong(told(error, None)) from error
     if cli.trainer.max_epochs is None or cli.trainer.max_epochs < 1:
         raise UsageError("The learning rate's schedule needs an end: set --trainer.max_epochs to 1 or more.")
+    if cli.config_init.trainer.fast_dev_run or cli.trainer.limit_val_batches == 0:
+        raise UsageError(
+            "Without validation no checkpoint is the best one: leave out --trainer.fast_dev_run and "
+            "--trainer.limit_val_batches 0, and try with --trainer.max_epochs 1 --trainer.limit_train_batches 2."
+        )
+    if cli.trainer.accumulate_grad_batches < 1:
+        batches = cli.trainer.accumulate_grad_batches
+        raise UsageError(f"--trainer.accumulate_grad_batches is {batches}: choose 1 or more.")
+    if (cli.trainer.gradient_clip_val or 0) < 0:  # which would turn the gradients round
+        raise UsageError(f"--trainer.gradient_clip_val is {cli.trainer.gradient_clip_val}: choose 0 or more.")
     return cli
+
+
+def _wrong(sentence: str) -> UsageError:
+    return UsageError(f"{sentence} (`mayhem train --help` lists every setting).")
 
 
 def fastest_precision() -> str:
@@ -144,6 +174,21 @@ def fastest_precision() -> str:
         return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
     capabilities = torch.cpu.get_capabilities()
     return "bf16-mixed" if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else "32-true"
+
+
+def _refuse_missing_devices(accelerator: Any, precision: Any) -> None:
+    """Refuses what this machine cannot compute on, which Lightning tells less plainly or changes on its own.
+
+    Raises:
+        UsageError: a GPU is asked for and there is none, float16 on the CPU, or weights that are not float32.
+    """
+    if precision is not None and str(precision) not in _PRECISIONS:
+        raise UsageError(f"--trainer.precision {precision} cannot train here: choose {', '.join(_PRECISIONS[:3])}.")
+    if accelerator in ("gpu", "cuda") and not torch.cuda.is_available() and not torch.backends.mps.is_available():
+        raise UsageError(f"--trainer.accelerator is {accelerator}, and torch finds no GPU: choose cpu or auto.")
+    gpu = accelerator != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available())
+    if str(precision).startswith("16") and not gpu:
+        raise UsageError(f"--trainer.precision {precision} needs a GPU: on the CPU choose bf16-mixed or 32-true.")
 
 
 def _strategy(asked: Any, devices: Any, nodes: int) -> JoinedBatchStrategy | None:
@@ -163,16 +208,3 @@ def _strategy(asked: Any, devices: Any, nodes: int) -> JoinedBatchStrategy | Non
     if one and nodes == 1:
         return None
     return JoinedBatchStrategy(start_method=_STRATEGIES[asked])  # type: ignore[arg-type]
-
-
-def _sentence(error: BaseException) -> str:
-    """What of a parser's message names what is wrong: beneath "no Union subtype fits" stands why it does not."""
-    settings = ".".join(re.findall(r'Parser key "([^"]+)"', str(error)))
-    reason: BaseException = error
-    while reason.__cause__ is not None and not isinstance(reason, MayhemError):
-        reason = reason.__cause__
-    if not settings and not isinstance(reason, MayhemError):
-        reason = error
-    lines = [line.strip() for line in str(reason).splitlines() if line.strip()]
-    names_itself = isinstance(reason, MayhemError) or reason is error
-    return ("" if names_itself else f"{settings}: ") + " ".join(lines[:3]).rstrip(".")

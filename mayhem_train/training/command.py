@@ -11,12 +11,13 @@ from pathlib import Path
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.console import console
 from mayhem_train.datasets.index import DatasetIndex
+from mayhem_train.models.network import MultiTaskNetwork
 from mayhem_train.outputs import refuse_inputs_within
 from mayhem_train.training.arguments import TrainingCLI, build
 from mayhem_train.training.endings import told_in_one_sentence
 from mayhem_train.training.joined_batch import is_first_process
 from mayhem_train.training.run_folder import read_record, record_early_stop, record_run
-from mayhem_train.training.trained_network import CHECKPOINT_KEY, TrainedNetwork, read_checkpoint
+from mayhem_train.training.trained_network import CHECKPOINT_KEY, TrainedNetwork, misfits, read_checkpoint
 
 EXAMPLE = (
     "mayhem train --config config/train/lraspp-mtl.yaml --data.index index.json --data.recordings recordings "
@@ -49,7 +50,7 @@ def train(arguments: Sequence[str]) -> TrainingRun:
     last = cli.last_checkpoint
     resumed = last.is_file() and not cli.config.force
     if resumed:
-        done, trained = _read_last(last)
+        done, trained = _read_last(last, cli.model.network)
         if trained.dataset_sha256 != cli.model.dataset_sha256:
             raise UsageError(
                 f"{cli.run_folder} was trained on another version of {cli.datamodule.index}: "
@@ -74,14 +75,25 @@ def train(arguments: Sequence[str]) -> TrainingRun:
     return _finished_run(cli.run_folder)
 
 
-def _read_last(path: Path) -> tuple[int, TrainedNetwork]:
-    """How many epochs the last checkpoint has completed, and what it says of its network."""
-    checkpoint = read_checkpoint(path)
+def _read_last(path: Path, network: MultiTaskNetwork | None = None) -> tuple[int, TrainedNetwork]:
+    """How many epochs a checkpoint has completed, and what it says of its network, which is to be this one."""
+    try:
+        checkpoint = read_checkpoint(path)
+    except MayhemError as error:
+        said = str(error).partition(": ")[0]
+        raise MayhemError(f"{said}: put a good one in its place, or pass --force to start anew.") from error
     try:
         done = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
-        return done, TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY])
-    except (KeyError, TypeError, ValueError) as error:
+        trained = TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY])
+        found = "" if network is None else misfits(network, checkpoint["state_dict"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise MayhemError(f"{path} is no checkpoint of `mayhem train`: pass --force to start anew.") from error
+    if found:
+        raise MayhemError(
+            f"The weights in {path} are of {trained.specification.name} on {trained.specification.body} and do not "
+            f"fit this network ({found}): put the run's own back, or pass --force to start anew."
+        )
+    return done, trained
 
 
 def _finished(cli: TrainingCLI, done: int) -> str:

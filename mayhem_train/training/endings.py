@@ -47,6 +47,11 @@ def told_in_one_sentence(folder: Path, last: Path, batch_size: int) -> Iterator[
     except OSError as error:
         reason = error.strerror or error
         raise MayhemError(f"Cannot write {folder} ({reason}): free the disk or choose another --out.") from error
+    except ValueError as error:
+        if "val_check_interval" not in str(error):
+            raise
+        sentence = " ".join(str(error).split(". ")[0].split())
+        raise UsageError(f"{sentence}: set a smaller --trainer.val_check_interval.") from error
     except RuntimeError as error:
         raise _explained(error, batch_size) from error
     except SIGTERMException as stopped:

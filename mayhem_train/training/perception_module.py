@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.balancer import BalancedLoss, Balancer
+from mayhem_train.balancing.gradients.plain_sum import PlainSum
 from mayhem_train.balancing.processes import mean_over_processes
 from mayhem_train.balancing.shared_features import SharedFeatures
 from mayhem_train.datasets.samples import Batch
@@ -100,6 +101,11 @@ class PerceptionModule(pl.LightningModule):
         self.network = build_network(specification, weights).to(memory_format=torch.channels_last)
         self.balancer = balancer
         self.balancer.bind(self.network.tasks)
+        if len(self.network.tasks) == 1 and not isinstance(self.balancer.method, PlainSum):
+            raise UsageError(
+                f"{name} learns one task, so there are no gradients to balance: "
+                "leave out --balancer.gradient or choose a multi-task network."
+            )
         self.dataset_sha256 = dataset_sha256
         self.learning_rate = learning_rate
         self.body_learning_rate_factor = body_learning_rate_factor
@@ -150,7 +156,9 @@ class PerceptionModule(pl.LightningModule):
         balanced = self.balancer(_task_losses(terms))
         self._to_be_balanced = None if shared is None else (balanced, shared)
         self.log_dict(dict(zip(named, joined, strict=True)), batch_size=len(batch))
-        self.log("train/loss", mean_over_processes(balanced.total.detach()), prog_bar=True, batch_size=len(batch))
+        # A weighting that learns has the weighted losses in its own loss once more, which would be counted twice.
+        weighted = balanced.total if balanced.own is None else balanced.total - balanced.own
+        self.log("train/loss", mean_over_processes(weighted.detach()), prog_bar=True, batch_size=len(batch))
         for task, coefficient in balanced.coefficients.items():
             self.log(f"train/coefficient/{task}", coefficient, batch_size=len(batch))
         return balanced.total
@@ -316,20 +324,23 @@ class PerceptionModule(pl.LightningModule):
         return self.network.losses(_as_float32(predictions), batch), shared
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Named, so that the logged learning rates say whose they are."""
         groups = []
-        parts: tuple[tuple[nn.Module, float], ...] = (
-            (self.network.body, self.body_learning_rate_factor),
-            (self.network.heads, 1.0),
-            (self.balancer, 1.0),
+        parts: tuple[tuple[str, nn.Module, float], ...] = (
+            ("body", self.network.body, self.body_learning_rate_factor),
+            ("heads", self.network.heads, 1.0),
+            ("balancer", self.balancer, 1.0),
         )
-        for part, factor in parts:
+        for name, part, factor in parts:
             parameters = [p for p in part.parameters() if p.requires_grad]
             decays = part is not self.balancer
             for decayed in (True, False):
                 chosen = [p for p in parameters if (decays and p.ndim > 1) is decayed]
                 if chosen:
                     decay = self.weight_decay if decayed else 0.0
-                    groups.append({"params": chosen, "lr": self.learning_rate * factor, "weight_decay": decay})
+                    named = name if decayed or not decays else f"{name}-undecayed"
+                    rate = self.learning_rate * factor
+                    groups.append({"params": chosen, "lr": rate, "weight_decay": decay, "name": named})
         return groups
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor
@@ -80,13 +80,12 @@ def load_trained_network(path: Path) -> tuple[TrainedNetwork, MultiTaskNetwork]:
         ) from error
     network = build_network(trained.specification, "none")
     own = {name.removeprefix(_NETWORK_PREFIX): w for name, w in weights.items() if name.startswith(_NETWORK_PREFIX)}
-    try:
-        network.load_state_dict(own)
-    except RuntimeError as error:
+    if found := misfits(network, weights):
         raise MayhemError(
             f"The weights in {path} do not fit {trained.specification.name} on {trained.specification.body} "
-            f"({_misfits(network.state_dict(), own)}): another version of it wrote them, so train again."
-        ) from error
+            f"({found}): another version of it wrote them, so train again."
+        )
+    network.load_state_dict(own)
     return trained, network.eval()
 
 
@@ -98,6 +97,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        with ZipFile(path) as archive:  # torch compares no checksums
+            if damaged := archive.testzip():
+                raise BadZipFile(damaged)
     except _UNREADABLE as error:
         if isinstance(error, OSError) and error.strerror:
             reason = error.strerror
@@ -111,8 +113,10 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def _misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """In a few words, which weights two networks do not share."""
+def misfits(network: MultiTaskNetwork, weights: Mapping[str, Tensor]) -> str:
+    """In a few words, which of a checkpoint's weights the network does not share; empty where it shares all."""
+    expected = network.state_dict()
+    found = {name.removeprefix(_NETWORK_PREFIX): w for name, w in weights.items() if name.startswith(_NETWORK_PREFIX)}
     parts = (
         ("missing", [name for name in expected if name not in found]),
         ("unknown", [name for name in found if name not in expected]),
