@@ -237,6 +237,9 @@ def test_constants_scale_what_every_weighting_sees() -> None:
         Balancer("equal", constants={"lanes": 1.0}).bind(tuple(losses))
     with pytest.raises(UsageError, match="no constants: name them"):
         Balancer("constant")
+    for constant in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match=f"constant of detection is {constant}, which cannot be minimised"):
+            Balancer("constant", constants={"detection": constant})
 
 
 def test_degenerate_steps_are_counted() -> None:

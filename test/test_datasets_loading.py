@@ -377,6 +377,14 @@ def test_an_index_without_a_split_to_fit_on_is_refused(drives: Path, missing: st
         module(drives, name).setup("fit")
 
 
+def test_an_index_without_a_label_to_learn_from_is_refused(drives: Path) -> None:
+    index = DatasetIndex.load(drives / "index.json")
+    bare = tuple(replace(image, boxes=(), surfaces=()) if image.split == "train" else image for image in index.images)
+    name = save_index(drives, "bare.json", replace(index, images=bare))
+    with pytest.raises(MayhemError, match=r"bare\.json has no label on any image of its split 'train'"):
+        module(drives, name).setup("fit")
+
+
 def test_a_recording_that_is_missing_is_named(drives: Path, tmp_path: Path) -> None:
     write_drive(tmp_path, "drive-b", 1)
     data = PerceptionDataModule(str(drives / "index.json"), str(tmp_path), SIZE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -78,8 +79,8 @@ class Balancer(nn.Module):
             time; for deep they get the same weights in one pass for all tasks.
 
     Raises:
-        UsageError: there is no such method, `constant` is asked for without constants, or deep for a method that does
-            not answer with weights.
+        UsageError: there is no such method, `constant` is asked for without constants, one of them is negative, or deep
+            is for a method that does not answer with weights.
     """
 
     fallbacks: Tensor
@@ -98,6 +99,9 @@ class Balancer(nn.Module):
                 "Constant weighting has no constants: name them, as in --balancer.constants '{detection: 1, "
                 "segmentation: 2}'."
             )
+        for task, constant in (constants or {}).items():
+            if not 0 <= constant < math.inf:
+                raise UsageError(f"The constant of {task} is {constant}, which cannot be minimised: choose 0 or more.")
         weighting_name = canonical(weighting) if isinstance(weighting, str) else type(weighting).__name__
         gradient_name = canonical(gradient) if isinstance(gradient, str) else type(gradient).__name__
         self.name = weighting_name if gradient_name == "none" else f"{weighting_name} x {gradient_name}"

@@ -146,10 +146,16 @@ class PerceptionDataModule(pl.LightningDataModule):
         """Opens what the stage needs, so that what is missing is named before anything runs.
 
         Raises:
-            MayhemError: the index has no images for the stage, or a recording it names is missing.
+            MayhemError: the index has no images for the stage, none with a label to train on, or a recording it names
+                is missing.
         """
         if stage == "fit":
             self._train = self._dataset("train", self.train_transform, self.mosaic)
+            if not any(image.boxes or image.surfaces for image in self.dataset_index.split("train").images):
+                raise MayhemError(
+                    f"{self.index} has no label on any image of its split 'train', so there is nothing to learn: "
+                    "import annotations that have shapes."
+                )
         if stage in ("fit", "validate"):
             self._validation = self._dataset("val", self.evaluation_transform)
         if stage in ("test", "predict"):
