@@ -18,7 +18,8 @@ from skimage.metrics import normalized_root_mse, structural_similarity
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.recordings.pruning import ssim
-from mayhem_train.recordings.pruning.similarity import WINDOW, Reference, similarity, to_grey
+from mayhem_train.recordings.pruning.similarity import Reference, similarity, to_grey
+from mayhem_train.recordings.pruning.window import WINDOW
 
 Image = NDArray[np.uint8]
 

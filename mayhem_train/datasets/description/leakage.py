@@ -18,7 +18,8 @@ from mayhem_train.datasets.description.summary import split_names
 from mayhem_train.datasets.frame_reader import FrameReader, UnreadableFrame
 from mayhem_train.datasets.index import DatasetIndex, LabelledImage
 from mayhem_train.datasets.splits.splitting import UNUSED
-from mayhem_train.recordings.pruning.similarity import NRMSE_WEIGHT, WINDOW, Reference, to_grey
+from mayhem_train.recordings.pruning.similarity import NRMSE_WEIGHT, Reference, to_grey
+from mayhem_train.recordings.pruning.window import WINDOW
 
 # Thumbnails of every frame are held, greys of the last few: 3 kB and, at 640x480, 300 kB each.
 _THUMBNAIL = (24, 32)

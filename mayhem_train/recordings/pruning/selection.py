@@ -14,7 +14,8 @@ from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.recordings.frame import frame_name
 from mayhem_train.recordings.jpeg_flaws import jpeg_flaws
 from mayhem_train.recordings.pruning.kept_frames import AuditRow
-from mayhem_train.recordings.pruning.similarity import WINDOW, Reference, to_grey
+from mayhem_train.recordings.pruning.similarity import Reference, to_grey
+from mayhem_train.recordings.pruning.window import WINDOW
 from mayhem_train.recordings.recording import COMPRESSED_IMAGE, Recording
 
 _LONGEST_S = 1e9  # thirty years, of which the nanoseconds fit into 64 bits

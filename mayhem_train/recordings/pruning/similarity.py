@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
+from mayhem_train.recordings.pruning.window import WINDOW
 
-WINDOW = 111
 SSIM_WEIGHT, NRMSE_WEIGHT = 0.4, 0.6
 
 

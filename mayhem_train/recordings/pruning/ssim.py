@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_train.recordings.compilation import compiled
-from mayhem_train.recordings.pruning.similarity import WINDOW
+from mayhem_train.recordings.pruning.window import WINDOW
 
 _PIXELS = float(WINDOW * WINDOW)
 _SAMPLE_COVARIANCE = _PIXELS / (_PIXELS - 1)
