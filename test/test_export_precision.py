@@ -130,8 +130,8 @@ def test_every_convolution_is_halved_and_nothing_that_decodes_boxes_or_resizes_p
         if node.op_type in IN_FLOAT32:
             assert TensorProto.FLOAT16 not in {types[name] for name in node.input if name} | {first}, node.name
     resizes = [types[node.input[0]] for node in model.graph.node if node.op_type == "Resize"]
-    # the camera's image, LR-ASPP's small map inside the network, the logits at the image's size
-    assert resizes == [TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.FLOAT]
+    # the camera's image, LR-ASPP's coarse logits, which come after its last convolution, and the mask at full size
+    assert resizes == [TensorProto.FLOAT] * 3
 
 
 def test_integers_are_per_channel_weights_and_unsigned_activations(files: dict[str, Path]) -> None:
