@@ -264,7 +264,7 @@ def test_the_ready_configuration_names_its_network_and_parses(name, capsys):
         del settings["out"], settings["model"]["name"]
         rate = settings["model"].pop("learning_rate")
         rates.append((rate * settings["model"].pop("body_learning_rate_factor"), rate))
-    assert rates[0] == (0.00025, 0.00025 if "frcnn" in name else 0.001)
+    assert rates[0] == (0.00025, 0.001)
     assert rates[1][0] == rates[0][0], "the bodies of all networks learn equally fast"
     assert written == other, "networks are compared under one schedule and one size"
 
