@@ -13,8 +13,9 @@ from mayhem_ros.errors import MayhemError
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_ros.prediction import Prediction
 from mayhem_train.export.deployable import DeployableNetwork
-from mayhem_train.models.detection import DETECTIONS, LEAST_SCORE, DetectionHead
+from mayhem_train.models.detection import DETECTIONS, LEAST_SCORE
 
+SCORE_TOLERANCE = 1e-5
 BOX_TOLERANCE = 0.1
 MASK_AGREEMENT = 0.9999
 CONFIDENCE_TOLERANCE = 1  # of 255: rounding
@@ -71,9 +72,7 @@ def check_parity(
             equal_pixels += int((expected.mask == found.mask).sum())
             _check_confidence(expected, found, shown_as)
     agreement = equal_pixels / pixels if pixels else None
-    detectors = [head for head in deployable.network.heads.values() if isinstance(head, DetectionHead)]
-    tolerance = max((head.score_tolerance for head in detectors), default=0.0)
-    if score_difference > tolerance or box_difference > BOX_TOLERANCE:
+    if score_difference > SCORE_TOLERANCE or box_difference > BOX_TOLERANCE:
         raise _refusal(shown_as, f"scores differ by {score_difference:.1e} and boxes by {box_difference:.2f} pixels")
     if agreement is not None and agreement < MASK_AGREEMENT:
         raise _refusal(shown_as, f"only {agreement:.4%} of the mask's pixels are equal")

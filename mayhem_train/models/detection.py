@@ -33,14 +33,9 @@ class Detections(NamedTuple):
 
 
 class DetectionHead(nn.Module):
-    """A head whose `detect` finds boxes in its raw predictions.
-
-    Attributes:
-        score_tolerance: how far rounding may part its scores in two runtimes.
-    """
+    """A head whose `detect` finds boxes in its raw predictions."""
 
     outputs = ("boxes", "scores", "labels", "count")
-    score_tolerance = 1e-5
 
     def detect(self, predictions: Any) -> Detections:
         """The best boxes of each image, overlaps suppressed; no shape may depend on what is seen."""

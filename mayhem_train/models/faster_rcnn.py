@@ -81,9 +81,6 @@ class FasterRCNN(DetectionHead):
         anchor_sizes: anchors' sides in pixels for each of `levels` and one beyond, equally many for each.
     """
 
-    # Regions carry the first stage's rounding into sums over thousands of values: 0.7e-5 and 1.4e-5 on trained weights.
-    score_tolerance = 1e-4
-
     anchors: Tensor
 
     def __init__(
