@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torch.nn import functional
 
+from mayhem_train.export.resizing import resize_bilinear
 from mayhem_train.models.multi_task import Head, MultiTaskNetwork
 
 
@@ -35,8 +35,7 @@ class DeployableNetwork(nn.Module):
         height, width = images.shape[1], images.shape[2]
         # Exported of channels that lie together, every pooling would carry its strides about as further operators.
         pixels = images.permute(0, 3, 1, 2).float().contiguous()
-        resized = functional.interpolate(pixels, size=self.size, mode="bilinear", align_corners=False)
-        predictions = self.network(resized)
+        predictions = self.network(resize_bilinear(pixels, *self.size))
         outputs: tuple[Tensor, ...] = ()
         for task, head in self._heads.items():
             outputs += head.publish(predictions[task], height, width)

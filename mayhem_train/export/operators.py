@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from onnxscript import opset18
 
-from mayhem_train.models import overlaps, regions  # noqa: F401 (importing registers the operators)
+from mayhem_train.export import resizing  # noqa: F401 (importing registers the operators)
+from mayhem_train.models import overlaps, regions  # noqa: F401 (likewise)
 
 # Its stubs type numpy arrays, and here operators are traced.
 op: Any = opset18
@@ -19,6 +20,7 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     return {
         torch.ops.mayhem.suppress_overlaps.default: _suppress_overlaps,
         torch.ops.mayhem.pool_boxes.default: _pool_boxes,
+        torch.ops.mayhem.resize_bilinear.default: _resize_bilinear,
     }
 
 
@@ -74,3 +76,9 @@ def _pool_boxes(levels: Sequence[Any], boxes: Any, strides: Sequence[int]) -> An
     order = op.Concat(*places, axis=0)
     ranks = op.Range(scalar_zero, op.Squeeze(op.Shape(order)), scalar_one)
     return op.Gather(op.Concat(*pooled, axis=0), op.ScatterElements(order, order, ranks))
+
+
+def _resize_bilinear(images: Any, height: int, width: int) -> Any:
+    """`mayhem_train.export.resizing.resize_bilinear`."""
+    size = op.Concat(op.Shape(images, start=0, end=2), op.Constant(value_ints=[height, width]), axis=0)
+    return op.Resize(images, None, None, size, mode="linear", coordinate_transformation_mode="half_pixel")
