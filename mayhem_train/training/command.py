@@ -17,6 +17,7 @@ from mayhem_train.training.arguments import TrainingCLI, build
 from mayhem_train.training.endings import told_in_one_sentence
 from mayhem_train.training.joined_batch import is_first_process
 from mayhem_train.training.run_folder import read_record, record_early_stop, record_run
+from mayhem_train.training.starting_weights import StartingWeights, take_weights
 from mayhem_train.training.trained_network import CHECKPOINT_KEY, TrainedNetwork, misfits, read_checkpoint
 
 EXAMPLE = (
@@ -60,13 +61,15 @@ def train(arguments: Sequence[str]) -> TrainingRun:
             _tell(f"{cli.run_folder} is finished{finished}.")
             return _finished_run(cli.run_folder)
         _tell(f"Going on with {cli.run_folder} after epoch {done}.")
+    start = cli.model.start_from
     if cli.config.force:
-        refuse_inputs_within(cli.run_folder, cli.datamodule.inputs)
+        refuse_inputs_within(cli.run_folder, (*cli.datamodule.inputs, *([] if start is None else [start])))
     cli.datamodule.setup("fit")  # names what is missing while the folder is untouched
     _refuse_too_small_batches(cli)
+    earlier = None if start is None or resumed else take_weights(cli.model.network, start)
     if is_first_process():
-        record_run(cli.run_folder, cli.settings, _origin(cli), anew=cli.config.force)
-        _introduce(cli)
+        record_run(cli.run_folder, cli.settings, _origin(cli, earlier), anew=cli.config.force)
+        _introduce(cli, earlier)
     with told_in_one_sentence(cli.run_folder, last, cli.datamodule.batch_size):
         ckpt_path = str(last) if resumed else None
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=ckpt_path, weights_only=True)
@@ -118,8 +121,8 @@ def _refuse_too_small_batches(cli: TrainingCLI) -> None:
         )
 
 
-def _origin(cli: TrainingCLI) -> dict[str, object]:
-    """What run.json says of the data and the devices."""
+def _origin(cli: TrainingCLI, earlier: StartingWeights | None) -> dict[str, object]:
+    """What run.json says of the data, the devices and the earlier run that it starts from."""
     trainer = cli.trainer
     return {
         "dataset": str(cli.datamodule.index),
@@ -127,11 +130,12 @@ def _origin(cli: TrainingCLI) -> dict[str, object]:
         "device": str(trainer.strategy.root_device),
         "processes": trainer.world_size,
         "precision": trainer.precision,
+        **({} if earlier is None else {"started_from": earlier.to_dict()}),
     }
 
 
-def _introduce(cli: TrainingCLI) -> None:
-    """One line about what is about to be trained, on what and where."""
+def _introduce(cli: TrainingCLI, earlier: StartingWeights | None) -> None:
+    """A line about what is about to be trained, on what and where, and one about the weights it starts from."""
     network = cli.model.network
     index = cli.datamodule.dataset_index
     processes = "" if cli.trainer.world_size == 1 else f" in {cli.trainer.world_size} processes"
@@ -141,6 +145,9 @@ def _introduce(cli: TrainingCLI) -> None:
         f"{_frames(index.split('train'))} to train on, {_frames(index.split('val'))} to validate on, "
         f"{cli.trainer.precision} on {cli.trainer.strategy.root_device}{processes}."
     )
+    if earlier is not None:
+        fresh = f"; fresh: the heads of {', '.join(earlier.fresh)}" if earlier.fresh else ""
+        _tell(f"Starting from {earlier.checkpoint}{fresh}.")
 
 
 def _frames(part: DatasetIndex) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -52,6 +53,8 @@ class PerceptionModule(pl.LightningModule):
         name: of the network.
         body: of the network: mobilenet_v3_large or mobilenet_v2.
         weights: what the body starts from: imagenet or none.
+        start_from: a checkpoint of an earlier run, whose weights the command takes instead; a head that is built
+            otherwise there, or tells other classes, starts fresh.
         preset: fair, networks that can be compared with one another, or original, those of the original work.
         learning_rate: the heads' peak learning rate.
         body_learning_rate_factor: the body's, as a share of the heads'.
@@ -81,6 +84,7 @@ class PerceptionModule(pl.LightningModule):
         warmup_steps: int = 50,
         optimizer: OptimizerRecipe | str = "adamw",
         schedule: Schedule | str = "cosine",
+        start_from: str | None = None,
     ):
         super().__init__()
         for setting, value in (
@@ -97,8 +101,10 @@ class PerceptionModule(pl.LightningModule):
         specification = NetworkSpecification(
             name, body, height, width, tuple(detection_classes), tuple(segmentation_classes), preset
         )
+        self.start_from = None if start_from is None else Path(start_from)
+        network = build_network(specification, weights if start_from is None else "none")
         # Convolutions of a CPU and of tensor cores run about twice as fast over channels that lie together.
-        self.network = build_network(specification, weights).to(memory_format=torch.channels_last)
+        self.network = network.to(memory_format=torch.channels_last)
         self.balancer = balancer
         self.balancer.bind(self.network.tasks)
         if len(self.network.tasks) == 1 and not isinstance(self.balancer.method, PlainSum):
