@@ -172,7 +172,7 @@ def _open_session(path: Path, provider: str, threads: int) -> tuple[onnxruntime.
     raise MayhemError(
         f"The provider {provider} cannot be had here: this ONNX Runtime {onnxruntime.__version__} offers "
         f"{', '.join(available)}, and what it offers needs its device and driver; install the matching onnxruntime "
-        "package or choose provider auto."
+        "package or choose another provider."
     )
 
 

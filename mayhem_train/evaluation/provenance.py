@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 from dataclasses import dataclass
@@ -20,6 +21,11 @@ class ModelSummary:
     path: str
     sha256: str
     card: ModelCard
+
+    @classmethod
+    def of(cls, path: Path, card: ModelCard) -> ModelSummary:
+        """Of the file at `path`, whose card this is."""
+        return cls(str(path), hashlib.sha256(path.read_bytes()).hexdigest(), card)
 
 
 @dataclass(frozen=True)

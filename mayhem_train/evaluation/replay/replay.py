@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import signal
 import tempfile
@@ -18,7 +17,7 @@ from mayhem_ros.errors import UsageError
 from mayhem_ros.model_card import ModelCard
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_train.console import track
-from mayhem_train.datasets.index import BACKGROUND, DatasetIndex, dataset_hash
+from mayhem_train.datasets.index import DatasetIndex, dataset_hash
 from mayhem_train.evaluation.latency import percentiles
 from mayhem_train.evaluation.playback.playback import PlayedFrame, playback
 from mayhem_train.evaluation.playback.private_domain import private_domain
@@ -31,7 +30,7 @@ from mayhem_train.evaluation.replay.requirements import Requirement, refuse_unkn
 from mayhem_train.evaluation.reporting.gallery import Exhibit, Gallery, evenly
 from mayhem_train.evaluation.reporting.pictures import (
     Picture,
-    class_colours,
+    colours_of,
     jpeg_data_uri,
     prediction_panel,
     truth_panel,
@@ -176,13 +175,13 @@ class _Judge:
         """Everything noted, as a report."""
         summaries = tuple(drive.summary(scorer) for drive, scorer in zip(self.drives, self._scorers, strict=True))
         rows = tuple(row for drive in self.drives for row in drive.rows)
-        colours = self._colours()
+        colours = colours_of(self._labels, self._card)
         report = Report(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             mode=settings.mode,
             rate=settings.rate,
             score_threshold=settings.threshold,
-            model=ModelSummary(str(model), _sha256(model), self._card),
+            model=ModelSummary.of(model, self._card),
             dataset=None if index is None else DatasetSummary(str(index), dataset_hash(index), split),
             recordings=summaries,
             frames=count_frames(rows),
@@ -200,13 +199,6 @@ class _Judge:
         figures = report.figures()
         return replace(report, verdicts=tuple(requirement.check(figures) for requirement in requirements))
 
-    def _colours(self) -> dict[str, str]:
-        things = [category.name for category in self._labels.things] if self._labels is not None else []
-        surfaces = [category.name for category in self._labels.surfaces] if self._labels is not None else []
-        things += [c.name for c in self._card.detection_classes if c.name not in things]
-        surfaces += [c.name for c in self._card.segmentation_classes if c.id != BACKGROUND and c.name not in surfaces]
-        return class_colours(things, surfaces)
-
     def _picture(self, exhibit: Exhibit, colours: Mapping[str, str]) -> Picture:
         drive = self.drives[exhibit.recording]
         image = drive.recording.read_image(drive.topic.name, exhibit.index)
@@ -222,14 +214,6 @@ class _Judge:
             truth=truth,
             prediction=prediction_panel(self._card, exhibit.prediction, colours),
         )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 @contextmanager

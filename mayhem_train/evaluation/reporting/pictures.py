@@ -79,6 +79,15 @@ def class_colours(things: Sequence[str], surfaces: Sequence[str]) -> dict[str, s
     return colours | {name: _SURFACE_COLOURS[k % len(_SURFACE_COLOURS)] for k, name in enumerate(surfaces)}
 
 
+def colours_of(labels: DatasetIndex | None, card: ModelCard) -> dict[str, str]:
+    """The colours of the labels' classes and of those that only the model knows."""
+    things = [] if labels is None else [category.name for category in labels.things]
+    surfaces = [] if labels is None else [category.name for category in labels.surfaces]
+    things += [c.name for c in card.detection_classes if c.name not in things]
+    surfaces += [c.name for c in card.segmentation_classes if c.id != BACKGROUND and c.name not in surfaces]
+    return class_colours(things, surfaces)
+
+
 def truth_panel(index: DatasetIndex, image: LabelledImage, colours: Mapping[str, str]) -> Panel:
     """The labels of one frame."""
     names = {category.id: category.name for category in index.categories}

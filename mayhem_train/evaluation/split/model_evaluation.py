@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -64,7 +63,7 @@ def evaluate_model(
     with whole_folder(out, of=_SCORES, force=force) as partial:
         report = SplitReport(
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            model=ModelSummary(str(model), hashlib.sha256(model.read_bytes()).hexdigest(), opened.card),
+            model=ModelSummary.of(model, opened.card),
             dataset=dataset,
             evaluation=evaluate_split(opened, labels, reader, worst=worst),
             single_tasks=results,

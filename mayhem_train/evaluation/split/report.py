@@ -18,7 +18,7 @@ from mayhem_train.evaluation.reporting.gallery import Exhibit
 from mayhem_train.evaluation.reporting.page import render_page
 from mayhem_train.evaluation.reporting.pictures import (
     Picture,
-    class_colours,
+    colours_of,
     jpeg_data_uri,
     png_data_uri,
     prediction_panel,
@@ -163,7 +163,7 @@ def write_split_report(report: SplitReport, reader: FrameReader, folder: Path) -
     """
     evaluation = report.evaluation
     scores = evaluation.scores
-    colours = _colours(evaluation)
+    colours = colours_of(evaluation.index, evaluation.card)
     (folder / "metrics.json").write_text(json.dumps(report.to_json(), indent=2, allow_nan=False) + "\n")
     _write_csv(folder / "metrics.csv", _CSV_COLUMNS, report.class_rows())
     _write_csv(folder / "frames.csv", ("frame", "score", "boxes", "surfaces", "faults"), _frame_rows(evaluation))
@@ -186,14 +186,6 @@ def write_split_report(report: SplitReport, reader: FrameReader, folder: Path) -
         pictures.append(_show(evaluation, exhibit, place, reader, colours, folder / "worst"))
     page = _page(report, plots, pictures, colours, folder)
     (folder / "report.html").write_text(page, encoding="utf-8")
-
-
-def _colours(evaluation: SplitEvaluation) -> dict[str, str]:
-    things = [category.name for category in evaluation.index.things]
-    surfaces = [category.name for category in evaluation.index.surfaces]
-    things += [c.name for c in evaluation.card.detection_classes if c.name not in things]
-    surfaces += [c.name for c in evaluation.card.segmentation_classes if c.id != BACKGROUND and c.name not in surfaces]
-    return class_colours(things, surfaces)
 
 
 def _frame_rows(evaluation: SplitEvaluation) -> Iterator[dict[str, Any]]:
