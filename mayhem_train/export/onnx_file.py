@@ -107,7 +107,8 @@ def write_onnx(deployable: DeployableNetwork, card: ModelCard, path: Path) -> No
     dynamic = torch.export.Dim.DYNAMIC
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's remarks about its own deprecations
-        logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        for name in ("torch.onnx", "onnxscript"):  # and about what they leave as it is
+            logging.getLogger(name).setLevel(logging.ERROR)
         program = torch.onnx.export(
             deployable,
             (example,),
