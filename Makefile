@@ -14,8 +14,8 @@ setup:  ## Set up .venv: once, and again only when what it depends on changed.
 	@command -v $(PYTHON) > /dev/null || { echo "set-up: There is no $(PYTHON): run \`sudo apt install python3\`." >&2; exit 1; }
 	@$(PYTHON) environment/set_up.py
 
-test: lint  ## Lint, check types and run the tests; ARGS goes to pytest.
-	$(BIN)/pytest $(ARGS)
+test: lint  ## Lint, check types and run the tests, side by side on up to 4 cores; ARGS goes to pytest.
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: setup  ## Lint and check types only.
 	$(BIN)/ruff check

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,4 +20,6 @@ def pytest_configure(config: pytest.Config) -> None:
     logs = resources.enter_context(tempfile.TemporaryDirectory(prefix="mayhem-ros-logs-", ignore_cleanup_errors=True))
     cache = resources.enter_context(tempfile.TemporaryDirectory(prefix="mayhem-cache-", ignore_cleanup_errors=True))
     environment = {**private_environment(domain, Path(logs)), "MAYHEM_CACHE": cache}
+    if workers := os.environ.get("PYTEST_XDIST_WORKER_COUNT"):  # more threads than cores take several times as long
+        environment["OMP_NUM_THREADS"] = str(max(1, len(os.sched_getaffinity(0)) // int(workers)))
     resources.enter_context(environment_variables(environment))
