@@ -110,7 +110,7 @@ class SSDLite(DetectionHead):
             features = undilated(features)
         levels: list[Tensor] = [getattr(features, level) for level in self._levels]
         for extra in self.extra:
-            levels.append(extra(levels[-1]))
+            levels.append(_further_level(extra, levels[-1]))
         predictions = self.predictors(levels)
         return BoxPredictions(predictions["cls_logits"], predictions["bbox_regression"])
 
@@ -181,3 +181,12 @@ def _extra_level(channels_in: int, channels_out: int) -> nn.Sequential:
         Conv2dNormActivation(middle, channels_out, 1, norm_layer=_norm, activation_layer=nn.ReLU6),
     )
     return nn.Sequential(*layers)
+
+
+def _further_level(extra: nn.Module, level: Tensor) -> Tensor:
+    # Over maps one value wide, oneDNN (torch 2.15) leaves parts of a strided bfloat16 convolution's weight gradient
+    # unwritten: whatever the memory held is learned, and becomes NaN sooner or later.
+    if level.shape[-1] == 1 and torch.is_autocast_enabled(level.device.type):
+        with torch.autocast(level.device.type, enabled=False):
+            return extra(level.float())
+    return extra(level)
