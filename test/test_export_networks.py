@@ -37,6 +37,7 @@ def test_onnx_runtime_says_what_torch_says(name, tmp_path, monkeypatch):
         images = generated_images(2, height, width)
         report = check_parity(deployable, path, images, shown_as=path)
         assert report.images == 2
+        assert (report.detections is None) == ("detection" not in deployable.network.tasks)
         model = OnnxModel(path, provider="cpu")
         together = model.predict(np.stack(images))
         for image, prediction in zip(images, together, strict=True):

@@ -226,6 +226,17 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def test_an_export_without_boxes_speaks_of_none(tmp_path, capsys, trained, monkeypatch):
+    monkeypatch.setitem(BODIES, "small", small_body)
+    only_floor = replace(trained, specification=replace(SPECIFICATION, name="lraspp", body="small"))
+    network = untie(build_network(only_floor.specification, "none"))
+    checkpoint = write_checkpoint(tmp_path / "best.ckpt", only_floor, network)
+    assert main(["export", str(checkpoint), "--out", str(tmp_path / "model.onnx")]) == 0
+    said = capsys.readouterr().out
+    assert "agree on 4 images: mask " in said and said.endswith(" equal.\n")
+    assert "detections" not in said and "No box" not in said
+
+
 def test_an_existing_file_is_kept_unless_forced(checkpoint, exported, tmp_path, capsys):
     out = tmp_path / "model.onnx"
     out.write_text("mine")

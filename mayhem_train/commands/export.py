@@ -165,10 +165,14 @@ def _print_report(arguments: argparse.Namespace, report: ExportReport) -> None:
     from mayhem_train.console import console
 
     megabytes = arguments.out.stat().st_size / 1e6
-    mask = "" if report.mask_agreement is None else f", mask {report.mask_agreement:.4%} equal"
+    compared = []
+    if report.detections is not None:
+        compared.append(f"{report.detections} detections matched, scores within {report.score_difference:.1e}")
+    if report.mask_agreement is not None:
+        compared.append(f"mask {report.mask_agreement:.4%} equal")
     console.print(
         f"{arguments.out} ({megabytes:.1f} MB): torch and ONNX Runtime agree on {report.images} images: "
-        f"{report.detections} detections matched, scores within {report.score_difference:.1e}{mask}.",
+        f"{', '.join(compared)}.",
         highlight=False,
         soft_wrap=True,
     )

@@ -29,14 +29,14 @@ class ParityReport:
 
     Attributes:
         images: compared.
-        detections: of torch, all of which were matched.
+        detections: of torch, all of which were matched; None for a network without boxes.
         score_difference: the largest between a detection and its match.
         box_difference: likewise, source pixels.
         mask_agreement: share of equal mask pixels, None without a mask.
     """
 
     images: int
-    detections: int
+    detections: int | None
     score_difference: float
     box_difference: float
     mask_agreement: float | None
@@ -76,7 +76,8 @@ def check_parity(
         raise _refusal(shown_as, f"scores differ by {score_difference:.1e} and boxes by {box_difference:.2f} pixels")
     if agreement is not None and agreement < MASK_AGREEMENT:
         raise _refusal(shown_as, f"only {agreement:.4%} of the mask's pixels are equal")
-    return ParityReport(len(images), detections, score_difference, box_difference, agreement)
+    found_boxes = detections if "boxes" in deployable.output_names else None
+    return ParityReport(len(images), found_boxes, score_difference, box_difference, agreement)
 
 
 def generated_images(count: int = 4, height: int = 480, width: int = 640) -> list[NDArray[np.uint8]]:
