@@ -126,13 +126,21 @@ def test_suppression_keeps_what_torchvision_keeps():
     corners = torch.rand(2, 60, 2)
     boxes = torch.cat([corners, corners + 0.05 + 0.3 * torch.rand(2, 60, 2)], dim=2)
     scores = torch.rand(2, 3, 60)
-    kept = suppress_overlaps(boxes, scores, 0.5, 0.2)
+    kept = suppress_overlaps(boxes, scores, 0.5, 0.2, most=60)
+    best = suppress_overlaps(boxes, scores, 0.5, 0.2, most=4)
     for image in range(2):
         classes, places = torch.where(scores[image] > 0.2)
         keep = batched_nms(boxes[image, places], scores[image, classes, places], classes, 0.5)
         expected = torch.zeros(3, 60)
         expected[classes[keep], places[keep]] = scores[image, classes[keep], places[keep]]
         torch.testing.assert_close(kept[image], expected, rtol=0, atol=0)
+        fourth = expected.topk(5, dim=1).values[:, 3:4]
+        assert (expected > 0).sum(1).min() > 4, "nothing is left out"
+        torch.testing.assert_close(best[image], torch.where(expected >= fourth, expected, 0.0), rtol=0, atol=0)
+
+
+def test_suppression_of_nothing_is_nothing():
+    assert not suppress_overlaps(torch.rand(1, 5, 4), torch.zeros(1, 2, 5), 0.5, 0.2, most=3).any()
 
 
 def test_unlabelled_pixels_teach_nothing():

@@ -24,12 +24,12 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
     }
 
 
-def _suppress_overlaps(boxes: Any, scores: Any, iou_threshold: float, score_threshold: float) -> Any:
+def _suppress_overlaps(boxes: Any, scores: Any, iou_threshold: float, score_threshold: float, most: int) -> Any:
     """`mayhem_train.models.overlaps.suppress_overlaps`."""
     selected = op.NonMaxSuppression(
         boxes,
         scores,
-        op.Shape(scores, start=2, end=3),
+        op.Constant(value_ints=[most]),
         op.Constant(value_floats=[iou_threshold]),
         op.Constant(value_floats=[score_threshold]),
     )

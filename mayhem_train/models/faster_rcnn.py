@@ -20,6 +20,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelMaxPool
 
 from mayhem_train.models.bodies import Body
 from mayhem_train.models.detection import (
+    DETECTIONS,
     LEAST_SCORE,
     OVERLAP_IOU,
     DetectionHead,
@@ -149,7 +150,7 @@ class FasterRCNN(DetectionHead):
         scores = scores.transpose(1, 2)
         # Every class has boxes of its own, so to suppression each is an image.
         kept = suppress_overlaps(
-            boxes.flatten(0, 1).contiguous(), scores.flatten(0, 1).unsqueeze(1), OVERLAP_IOU, LEAST_SCORE
+            boxes.flatten(0, 1).contiguous(), scores.flatten(0, 1).unsqueeze(1), OVERLAP_IOU, LEAST_SCORE, DETECTIONS
         )
         return best_detections(boxes, kept.squeeze(1).unflatten(0, (-1, scores.shape[1])))
 
@@ -179,7 +180,7 @@ class FasterRCNN(DetectionHead):
             large = ((decoded[..., 2:] - decoded[..., :2]) >= LEAST_SIDE).all(-1)
             likely = torch.where(large, best.sigmoid(), 0.0).unsqueeze(1)
             boxes.append(decoded)
-            scores.append(suppress_overlaps(decoded, likely, PROPOSAL_OVERLAP_IOU, 0.0).squeeze(1))
+            scores.append(suppress_overlaps(decoded, likely, PROPOSAL_OVERLAP_IOU, 0.0, count).squeeze(1))
         together, all_boxes = torch.cat(scores, dim=1), torch.cat(boxes, dim=1)
         kept, rows = together.topk(min(count, together.shape[1]), dim=1)
         return all_boxes.gather(1, rows.unsqueeze(-1).expand(-1, -1, 4)), kept

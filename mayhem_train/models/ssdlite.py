@@ -21,6 +21,7 @@ from torchvision.ops import Conv2dNormActivation, box_iou, clip_boxes_to_image
 
 from mayhem_train.models.bodies import Body
 from mayhem_train.models.detection import (
+    DETECTIONS,
     LEAST_SCORE,
     OVERLAP_IOU,
     DetectionHead,
@@ -143,7 +144,7 @@ class SSDLite(DetectionHead):
         scores = logits.softmax(dim=-1)[..., 1:].transpose(1, 2)
         offsets = predictions.offsets.gather(1, candidates.unsqueeze(-1).expand(-1, -1, 4))
         boxes = self._decode(offsets, self.default_boxes[candidates])
-        kept = suppress_overlaps(boxes, scores.contiguous(), OVERLAP_IOU, LEAST_SCORE)
+        kept = suppress_overlaps(boxes, scores.contiguous(), OVERLAP_IOU, LEAST_SCORE, DETECTIONS)
         return best_detections(boxes[:, None], kept)
 
     def _match(self, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
