@@ -38,7 +38,7 @@ from mayhem_ros.model_card import (
     Origin,
     SegmentationClass,
 )
-from mayhem_ros.onnx_model import OnnxModel
+from mayhem_ros.onnx_model import OnnxModel, session_options
 from mayhem_train.evaluation.benchmarking.benchmark import Contender, Timing, time_contenders
 from mayhem_train.evaluation.benchmarking.operations import model_size
 from mayhem_train.evaluation.provenance import this_machine
@@ -160,10 +160,7 @@ def export_rival(environment: Path, path: Path) -> Path:
 
 def bare(path: Path, threads: int) -> Callable[[NDArray[np.uint8]], object]:
     """The rival's network on prepared float32 pixels [1, 3, H, W], with the very session settings of `OnnxModel`."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = onnxruntime.InferenceSession(path, options, ["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, session_options(threads), ["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     pixels = np.random.default_rng(0).random((1, 3, HEIGHT, WIDTH), np.float32)
 
