@@ -98,7 +98,7 @@ def main() -> None:
             contenders.append(Contender(str(name), "onnxruntime cpu", model.predict, model_size(path, HEIGHT, WIDTH)))
         if not arguments.without_rival:
             path = export_rival(arguments.rival, Path(folder) / f"{RIVAL}.onnx")
-            contenders.append(Contender(RIVAL, "onnxruntime cpu", bare(path, threads)))
+            contenders.append(Contender(RIVAL, "onnxruntime cpu", bare(path, threads), model_size(path, HEIGHT, WIDTH)))
         timings = time_contenders(contenders, np.stack(generated_images(1, HEIGHT, WIDTH)), [1], arguments.rounds)
     multis = [Name(multi, preset) for preset in arguments.presets for multi in arguments.networks]
     show(contenders, timings, multis, threads, arguments.out)

@@ -5,17 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from models_small_body import small_body
 from test_export_onnx_file import untie
+from torch import nn
 
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_train.export.deployable import DeployableNetwork
 from mayhem_train.export.onnx_file import model_card, write_onnx
+from mayhem_train.export.operators import translations
 from mayhem_train.export.parity import check_parity, generated_images
 from mayhem_train.models.bodies import BODIES
 from mayhem_train.models.network import NETWORKS, build_network
+from mayhem_train.models.overlaps import suppress_overlaps
 from mayhem_train.models.specification import NetworkSpecification
 from mayhem_train.training.trained_network import TrainedNetwork
 
@@ -54,6 +58,24 @@ def test_onnx_runtime_says_what_torch_says(name, tmp_path, monkeypatch):
                 np.testing.assert_array_equal(prediction.mask, alone.mask)
             else:
                 assert prediction.mask is None
+
+
+def test_suppression_is_the_same_in_onnx_runtime_where_scores_tie_and_no_more_are_kept_than_asked_for():
+    class Suppression(nn.Module):
+        def forward(self, boxes: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+            return suppress_overlaps(boxes, scores, 0.5, 0.05, most=7)
+
+    torch.manual_seed(0)
+    corners = torch.rand(2, 400, 2)
+    boxes = torch.cat([corners, corners + 0.05 + 0.2 * torch.rand(2, 400, 2)], dim=2)
+    scores = torch.rand(2, 6, 400).mul(20).round().div(20)  # 400 candidates share 20 scores
+    program = torch.onnx.export(
+        Suppression().eval(), (boxes, scores), dynamo=True, verbose=False, custom_translation_table=translations()
+    )
+    session = onnxruntime.InferenceSession(program.model_proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    (kept,) = session.run(None, {"boxes": boxes.numpy(), "scores": scores.numpy()})
+    np.testing.assert_array_equal(kept, suppress_overlaps(boxes, scores, 0.5, 0.05, most=7).numpy())
+    assert ((kept > 0).sum(axis=2) == 7).all()
 
 
 def exported(deployable: DeployableNetwork, path: Path) -> Path:

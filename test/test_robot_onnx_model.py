@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -21,7 +23,7 @@ from robot_small_model import (
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.model_card import METADATA_KEY
-from mayhem_ros.onnx_model import OnnxModel
+from mayhem_ros.onnx_model import OnnxModel, session_options
 from mayhem_ros.prediction import Prediction
 
 
@@ -237,3 +239,24 @@ def test_a_pass_that_fails_says_on_what(tmp_path):
     model.predict(images_with_counts(1, 2))
     with pytest.raises(MayhemError, match=r"m.onnx failed on 1 images of 15x9 pixels \(.*Reshape"):
         model.predict(images_with_counts(1, width=15))
+
+
+def test_threads_do_not_spin_through_the_pauses_between_frames():
+    side = 512
+    shape = [side, side]
+    weights = helper.make_tensor("weights", TensorProto.FLOAT, shape, np.ones(side * side, np.float32))
+    value = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in ("before", "after")]
+    nodes = [helper.make_node("MatMul", ["before", "weights"], ["after"])]
+    graph = helper.make_graph(nodes, "product", value[:1], value[1:], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    session = onnxruntime.InferenceSession(
+        model.SerializeToString(), session_options(4), providers=["CPUExecutionProvider"]
+    )
+    shares = []
+    for _ in range(15):
+        session.run(None, {"before": np.ones(shape, np.float32)})
+        processor, clock = time.process_time(), time.perf_counter()
+        time.sleep(0.01)
+        shares.append((time.process_time() - processor) / (time.perf_counter() - clock))
+    # Three threads that went on spinning would take as many cores as there are.
+    assert np.median(shares) < 0.5

@@ -71,6 +71,14 @@ def test_another_body_is_refused(checkpoint):
         take_weights(network, checkpoint)
 
 
+def test_a_body_that_is_built_otherwise_is_refused_too(tmp_path):
+    specification = replace(SPECIFICATION, name="frcnn", body="mobilenet_v3_large", preset="original")
+    trained = TrainedNetwork(specification, {}, {}, "equal", 0, "ab" * 32, "c0ffee")
+    path = write_checkpoint(tmp_path / "best.ckpt", trained, build_network(specification, "none"))
+    with pytest.raises(UsageError, match=r"frcnn on mobilenet_v3_large \(preset original\), whose body is not that"):
+        take_weights(build_network(replace(specification, name="lraspp-mtl"), "none"), path)
+
+
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     with pytest.raises(MayhemError, match="No such file"):
         take_weights(build_network(SPECIFICATION, "none"), tmp_path / "missing.ckpt")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from mayhem_train.export.resizing import resize_bilinear
@@ -13,11 +15,13 @@ class DeployableNetwork(nn.Module):
 
     Args:
         network: in evaluation mode.
+        resize: camera pixels float32 [N, 3, H, W] to the network's height and width.
     """
 
-    def __init__(self, network: MultiTaskNetwork):
+    def __init__(self, network: MultiTaskNetwork, resize: Callable[[Tensor, int, int], Tensor] = resize_bilinear):
         super().__init__()
         self.network = network
+        self.resize = resize
         self.size = (network.specification.height, network.specification.width)
 
     @property
@@ -35,7 +39,7 @@ class DeployableNetwork(nn.Module):
         height, width = images.shape[1], images.shape[2]
         # Exported of channels that lie together, every pooling would carry its strides about as further operators.
         pixels = images.permute(0, 3, 1, 2).float().contiguous()
-        predictions = self.network(resize_bilinear(pixels, *self.size))
+        predictions = self.network(self.resize(pixels, *self.size))
         outputs: tuple[Tensor, ...] = ()
         for task, head in self._heads.items():
             outputs += head.publish(predictions[task], height, width)

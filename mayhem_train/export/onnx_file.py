@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,10 +107,9 @@ def write_onnx(deployable: DeployableNetwork, card: ModelCard, path: Path) -> No
     """Writes the graph, its batch and image size dynamic, with its card."""
     example = torch.zeros(_TRACED_BATCH, _TRACED_HEIGHT, _TRACED_WIDTH, 3, dtype=torch.uint8)
     dynamic = torch.export.Dim.DYNAMIC
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter's remarks about its own deprecations
-        for name in ("torch.onnx", "onnxscript"):  # and about what they leave as it is
-            logging.getLogger(name).setLevel(logging.ERROR)
+    # The exporter remarks upon its own deprecations, and upon what it leaves as it is.
+    with warnings.catch_warnings(), _only_errors("torch.onnx"), _only_errors("onnxscript"):
+        warnings.simplefilter("ignore")
         program = torch.onnx.export(
             deployable,
             (example,),
@@ -126,3 +127,14 @@ def write_onnx(deployable: DeployableNetwork, card: ModelCard, path: Path) -> No
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.checker.check_model(model)
     onnx.save_model(model, path)
+
+
+@contextmanager
+def _only_errors(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

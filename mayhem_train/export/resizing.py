@@ -1,8 +1,8 @@
 """Bilinear resizing of the camera's image as one operator, which torch runs here and ONNX as its Resize.
 
 Where a pixel comes from is a float32, and near column 600 the next one is 6e-5 away. `interpolate` and ONNX's Resize
-round it differently, which between a dark and a light pixel is a hundredth of a grey level, and after a detector's two
-stages a few 1e-5 of a score. Rounded alike, a network says the same in both.
+round it differently, which between a dark and a light pixel is hundredths of a grey level, and after a detector's two
+stages 1e-5 of a score (docs/export.md). Rounded alike, a network says the same in both.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def _(images: Tensor, height: int, width: int) -> Tensor:
 
 def _neighbours(there: int, here: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """For each of `here` values the two of `there` around it, int64, and how far it lies towards the second."""
-    scale = torch.tensor(here, dtype=torch.float32, device=device) / there
-    places = ((torch.arange(here, device=device) + 0.5) / scale - 0.5).clamp(0, there - 1)
+    # On the CPU, since a GPU divides by a number by multiplying with its reciprocal, which rounds otherwise.
+    places = ((torch.arange(here) + 0.5) / (torch.tensor(float(here)) / there) - 0.5).clamp(0, there - 1)
     first = places.long()
-    return first, (first + 1).clamp(max=there - 1), places - first
+    return first.to(device), (first + 1).clamp(max=there - 1).to(device), (places - first).to(device)

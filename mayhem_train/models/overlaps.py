@@ -17,7 +17,7 @@ def suppress_overlaps(boxes: Tensor, scores: Tensor, iou_threshold: float, score
         scores: float32 [N, C, K].
         iou_threshold: boxes of one class overlapping more than this are one object.
         score_threshold: scores not above this become zero.
-        most: so many of each class are kept at most, the best. Its time grows with their square.
+        most: so many of each class are kept at most, the best. ONNX Runtime's time grows with their square.
 
     Returns:
         float32 [N, C, K]. The shape is the input's, so that no size depends on what the network sees.
@@ -26,7 +26,8 @@ def suppress_overlaps(boxes: Tensor, scores: Tensor, iou_threshold: float, score
     for image in range(len(boxes)):
         classes, candidates = torch.where(scores[image] > score_threshold)
         values = scores[image, classes, candidates]
-        keep = batched_nms(boxes[image, candidates], values, classes, iou_threshold)  # the best first
+        keep = batched_nms(boxes[image, candidates], values, classes, iou_threshold).sort().values
+        keep = keep[values[keep].argsort(descending=True, stable=True)]  # of equal ones the first, as ONNX has it
         of_class = functional.one_hot(classes[keep], scores.shape[1])
         keep = keep[(of_class.cumsum(0) * of_class).sum(1) <= most]
         kept[image, classes[keep], candidates[keep]] = values[keep]

@@ -54,7 +54,8 @@ def take_weights(network: MultiTaskNetwork, path: Path) -> StartingWeights:
     if not _alike(network.body, earlier.body):
         raise UsageError(
             f"--model.start_from {path} is of {_called(trained.specification)}, whose body is not that of "
-            f"{_called(network.specification)}: train the same body, or leave the setting out."
+            f"{_called(network.specification)}: name a checkpoint of the same network or of one with its body, or "
+            "leave the setting out."
         )
     network.body.load_state_dict(earlier.body.state_dict())
     fresh = []

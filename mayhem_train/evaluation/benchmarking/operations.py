@@ -32,7 +32,12 @@ class ModelSize:
 
 
 def model_size(path: Path, height: int, width: int) -> ModelSize:
-    """Counts by running the graph once on an image of this size and asking every layer for its shapes.
+    """Counts by running the graph once and asking every layer for its shapes.
+
+    Args:
+        path: an ONNX file with one input, images uint8 [N, H, W, 3] or of one fixed shape, uint8 or float32.
+        height: of the image that it is run on, pixels, where its shape is not fixed.
+        width: likewise.
 
     Raises:
         MayhemError: the file is no ONNX model or does not run.
@@ -67,7 +72,9 @@ def _shapes(model: onnx.ModelProto, tensors: list[str], height: int, width: int)
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(asking.SerializeToString(), options, ["CPUExecutionProvider"])
     (image,) = session.get_inputs()
-    found = session.run(None, {image.name: np.zeros((1, height, width, 3), np.uint8)})
+    fixed = all(isinstance(side, int) for side in image.shape)  # of a file of other origin
+    shape = image.shape if fixed else (1, height, width, 3)
+    found = session.run(None, {image.name: np.zeros(shape, np.float32 if "float" in image.type else np.uint8)})
     return {name: tuple(int(size) for size in shape) for name, shape in zip(tensors, found, strict=True)}
 
 
