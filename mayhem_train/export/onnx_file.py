@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +25,7 @@ from mayhem_train.export.deployable import DeployableNetwork
 from mayhem_train.export.operators import translations
 from mayhem_train.export.parity import ParityReport, check_parity, generated_images
 from mayhem_train.export.precision import Lowering, lower_precision
+from mayhem_train.export.quiet import only_errors
 from mayhem_train.outputs import whole_file
 from mayhem_train.training.trained_network import TrainedNetwork, load_trained_network
 
@@ -108,7 +106,7 @@ def write_onnx(deployable: DeployableNetwork, card: ModelCard, path: Path) -> No
     example = torch.zeros(_TRACED_BATCH, _TRACED_HEIGHT, _TRACED_WIDTH, 3, dtype=torch.uint8)
     dynamic = torch.export.Dim.DYNAMIC
     # The exporter remarks upon its own deprecations, and upon what it leaves as it is.
-    with warnings.catch_warnings(), _only_errors("torch.onnx"), _only_errors("onnxscript"):
+    with warnings.catch_warnings(), only_errors("torch.onnx"), only_errors("onnxscript"):
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
             deployable,
@@ -127,14 +125,3 @@ def write_onnx(deployable: DeployableNetwork, card: ModelCard, path: Path) -> No
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.checker.check_model(model)
     onnx.save_model(model, path)
-
-
-@contextmanager
-def _only_errors(name: str) -> Iterator[None]:
-    logger = logging.getLogger(name)
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ from onnxruntime.quantization import (
 
 from mayhem_train.export.calibration import Frames
 from mayhem_train.export.feature_graph import WEIGHTED_OPERATORS, feature_nodes
+from mayhem_train.export.quiet import only_errors
 
 # ONNX Runtime computes these on integers; whatever else lies between them would only be converted back and forth.
 _QUANTISED = ("Add", "Clip", "Concat", "Conv", "Gemm", "MatMul", "Mul", "Relu", "Resize", "Sigmoid")
@@ -42,26 +42,21 @@ def quantise(path: Path, frames: Frames) -> onnx.ModelProto:
     nodes = [model.graph.node[place] for place in sorted(feature_nodes(model.graph))]
     weighted = [place for place, node in enumerate(nodes) if node.op_type in WEIGHTED_OPERATORS]
     nodes = nodes[weighted[_LEFT_ALONE] :]
-    logger = logging.getLogger()
-    level = logger.level
-    with tempfile.TemporaryDirectory(prefix="mayhem-quantise-") as folder:
+    # It recommends on the root logger what the exporter has done already.
+    with only_errors(), tempfile.TemporaryDirectory(prefix="mayhem-quantise-") as folder:
         quantised = Path(folder) / "quantised.onnx"
-        try:
-            logger.setLevel(logging.ERROR)  # it recommends on the root logger what the exporter has done already
-            quantize_static(
-                model,
-                quantised,
-                _Reader(frames),
-                quant_format=QuantFormat.QDQ,
-                op_types_to_quantize=list(_QUANTISED),
-                nodes_to_quantize=[node.name for node in nodes if node.op_type in _QUANTISED],
-                per_channel=True,
-                activation_type=QuantType.QUInt8,
-                weight_type=QuantType.QInt8,
-                calibrate_method=CalibrationMethod.MinMax,
-            )
-        finally:
-            logger.setLevel(level)
+        quantize_static(
+            model,
+            quantised,
+            _Reader(frames),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(_QUANTISED),
+            nodes_to_quantize=[node.name for node in nodes if node.op_type in _QUANTISED],
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+        )
         result = onnx.load(quantised)
     del result.metadata_props[:]
     return result

@@ -18,7 +18,13 @@ from mayhem_train.training.endings import told_in_one_sentence
 from mayhem_train.training.joined_batch import is_first_process
 from mayhem_train.training.run_folder import read_record, record_early_stop, record_run
 from mayhem_train.training.starting_weights import StartingWeights, take_weights
-from mayhem_train.training.trained_network import CHECKPOINT_KEY, TrainedNetwork, misfits, read_checkpoint
+from mayhem_train.training.trained_network import (
+    CHECKPOINT_KEY,
+    TrainedNetwork,
+    misfits,
+    network_weights,
+    read_checkpoint,
+)
 
 EXAMPLE = (
     "mayhem train --config config/train/lraspp-mtl.yaml --data.index index.json --data.recordings recordings "
@@ -88,7 +94,7 @@ def _read_last(path: Path, network: MultiTaskNetwork | None = None) -> tuple[int
     try:
         done = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
         trained = TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY])
-        found = "" if network is None else misfits(network, checkpoint["state_dict"])
+        found = "" if network is None else misfits(network, network_weights(checkpoint))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise MayhemError(f"{path} is no checkpoint of `mayhem train`: pass --force to start anew.") from error
     if found:

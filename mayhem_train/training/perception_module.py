@@ -51,7 +51,7 @@ class PerceptionModule(pl.LightningModule):
         dataset_sha256: of the dataset index; likewise.
         balancer: how the tasks' losses are weighted, and their gradients brought together.
         name: of the network.
-        body: of the network: mobilenet_v3_large or mobilenet_v2.
+        body: of the network: mobilenet_v3_large, mobilenet_v2 or resnet50.
         weights: what the body starts from: imagenet or none.
         start_from: a checkpoint of an earlier run, whose weights the command takes instead; a head that is built
             otherwise there, or tells other classes, starts fresh.

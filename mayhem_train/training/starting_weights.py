@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-
 from mayhem_ros.errors import UsageError
 from mayhem_train.models.multi_task import MultiTaskNetwork
 from mayhem_train.models.specification import NetworkSpecification
-from mayhem_train.training.trained_network import load_trained_network
+from mayhem_train.training.trained_network import load_trained_network, misfits
 
 
 @dataclass(frozen=True)
@@ -51,29 +48,21 @@ def take_weights(network: MultiTaskNetwork, path: Path) -> StartingWeights:
         UsageError: its body is another.
     """
     trained, earlier = load_trained_network(path)
-    if not _alike(network.body, earlier.body):
+    if found := misfits(network.body, earlier.body.state_dict()):
         raise UsageError(
             f"--model.start_from {path} is of {_called(trained.specification)}, whose body is not that of "
-            f"{_called(network.specification)}: name a checkpoint of the same network or of one with its body, or "
-            "leave the setting out."
+            f"{_called(network.specification)} ({found}): name a checkpoint of the same network or of one with its "
+            "body, or leave the setting out."
         )
     network.body.load_state_dict(earlier.body.state_dict())
     fresh = []
     for task, head in network.heads.items():
-        same = task in earlier.heads and _alike(head, earlier.heads[task])
+        same = task in earlier.heads and not misfits(head, earlier.heads[task].state_dict())
         if same and _classes(network.specification, task) == _classes(trained.specification, task):
             head.load_state_dict(earlier.heads[task].state_dict())
         else:
             fresh.append(task)
     return StartingWeights(path, trained.dataset_sha256, trained.git_revision, tuple(fresh))
-
-
-def _alike(one: nn.Module, other: nn.Module) -> bool:
-    return _shapes(one.state_dict()) == _shapes(other.state_dict())
-
-
-def _shapes(weights: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    return {name: tuple(value.shape) for name, value in weights.items()}
 
 
 def _classes(specification: NetworkSpecification, task: str) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.models.network import MultiTaskNetwork, build_network
@@ -73,19 +73,18 @@ def load_trained_network(path: Path) -> tuple[TrainedNetwork, MultiTaskNetwork]:
     checkpoint = read_checkpoint(path)
     try:
         trained = TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY])
-        weights = dict(checkpoint["state_dict"])
+        weights = network_weights(checkpoint)
     except (KeyError, TypeError, ValueError) as error:
         raise MayhemError(
             f"{path} is no checkpoint of `mayhem train` ({type(error).__name__}: {error}): name one of its checkpoints."
         ) from error
     network = build_network(trained.specification, "none")
-    own = {name.removeprefix(_NETWORK_PREFIX): w for name, w in weights.items() if name.startswith(_NETWORK_PREFIX)}
     if found := misfits(network, weights):
         raise MayhemError(
             f"The weights in {path} do not fit {trained.specification.name} on {trained.specification.body} "
             f"({found}): another version of it wrote them, so train again."
         )
-    network.load_state_dict(own)
+    network.load_state_dict(weights)
     return trained, network.eval()
 
 
@@ -113,10 +112,15 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return checkpoint
 
 
-def misfits(network: MultiTaskNetwork, weights: Mapping[str, Tensor]) -> str:
-    """In a few words, which of a checkpoint's weights the network does not share; empty where it shares all."""
-    expected = network.state_dict()
-    found = {name.removeprefix(_NETWORK_PREFIX): w for name, w in weights.items() if name.startswith(_NETWORK_PREFIX)}
+def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Of a checkpoint's weights those of the network, by its names. Raises KeyError where there are none at all."""
+    weights = dict(checkpoint["state_dict"])
+    return {name.removeprefix(_NETWORK_PREFIX): w for name, w in weights.items() if name.startswith(_NETWORK_PREFIX)}
+
+
+def misfits(module: nn.Module, found: Mapping[str, Tensor]) -> str:
+    """In a few words, which weights a module and those found do not share; empty where they share all."""
+    expected = module.state_dict()
     parts = (
         ("missing", [name for name in expected if name not in found]),
         ("unknown", [name for name in found if name not in expected]),
