@@ -147,9 +147,9 @@ _AUTOMATIC = ("cuda", "cpu")
 def session_options(threads: int) -> onnxruntime.SessionOptions:
     """How a model runs on the CPU: on so many threads, 0 for one a core.
 
-    Threads that wait for the next operator spin for ten microseconds and sleep then. To be woken for each would take
-    6 to 8 % of a pass; spinning on, as ONNX Runtime does by itself, takes twice the processor time at 20 Hz, and costs
-    more than it saves as soon as others want the cores.
+    Threads that wait for the next operator spin for ten microseconds and sleep then. With threads that sleep at once a
+    pass takes 8 % longer; spinning on, as ONNX Runtime does by itself, takes twice the processor time at 20 Hz for 2 %
+    (benchmarks/session_settings.py).
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
