@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import re
 import signal
@@ -26,11 +27,13 @@ from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from numpy.typing import NDArray
 from rcl_interfaces.srv import SetParameters
+from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
 from robot_small_model import (
     BOXES,
     DETECTION_CLASSES,
@@ -53,11 +56,19 @@ from mayhem_ros.perception_node import PerceptionNode
 from mayhem_ros.prediction import Prediction
 
 PATIENCE = 60.0
+ASK_AGAIN = 10.0
 ROOT = Path(__file__).resolve().parents[1]
 RELIABLE = QoSProfile(depth=50, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 NAMES = {kind.id: kind.name for kind in DETECTION_CLASSES}
 THRESHOLDS = {kind.id: kind.score_threshold for kind in DETECTION_CLASSES}
+GOALS = {
+    Transition.TRANSITION_CONFIGURE: State.PRIMARY_STATE_INACTIVE,
+    Transition.TRANSITION_ACTIVATE: State.PRIMARY_STATE_ACTIVE,
+    Transition.TRANSITION_DEACTIVATE: State.PRIMARY_STATE_INACTIVE,
+    Transition.TRANSITION_CLEANUP: State.PRIMARY_STATE_UNCONFIGURED,
+    Transition.TRANSITION_UNCONFIGURED_SHUTDOWN: State.PRIMARY_STATE_FINALIZED,
+}
 
 
 class Peer:
@@ -70,6 +81,7 @@ class Peer:
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self._stamps = itertools.count(1)
+        self._clients: dict[str, Client[Any, Any]] = {}
 
     def close(self) -> None:
         self.executor.shutdown()
@@ -89,24 +101,40 @@ class Peer:
         self.node.create_subscription(message_type, topic, messages.append, qos)
         return messages
 
-    def call(self, service_type: type, name: str, request: Any) -> Any:
-        client = self.node.create_client(service_type, name)
+    def call(self, service_type: type, name: str, request: Any) -> tuple[Any, bool]:
+        """The service's answer, and whether it had to be asked again.
+
+        A service may answer before it has discovered who asked; then ROS drops the answer for good
+        (https://github.com/ros2/rmw_fastrtps/issues/842), and only asking again brings one.
+        """
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(service_type, name)
+        client = self._clients[name]
         self.wait(client.service_is_ready, name)
-        future = client.call_async(request)
-        self.wait(future.done, f"an answer of {name}")
-        self.node.destroy_client(client)
-        return future.result()
+        questions: list[Future[Any]] = []
+        asked = -math.inf
+
+        def answered() -> Future[Any] | None:
+            nonlocal asked
+            if time.monotonic() - asked > ASK_AGAIN:
+                questions.append(client.call_async(request))
+                asked = time.monotonic()
+            return next((question for question in questions if question.done()), None)
+
+        return self.wait(answered, f"an answer of {name}").result(), len(questions) > 1
 
     def change_state(self, transition: int) -> bool:
         request = ChangeState.Request(transition=Transition(id=transition))
-        return bool(self.call(ChangeState, "/perception/change_state", request).success)
+        answer, asked_again = self.call(ChangeState, "/perception/change_state", request)
+        # What the first question may have done, a second one is refused: then the state tells.
+        return bool(answer.success) or (asked_again and self.state() == GOALS[transition])
 
     def state(self) -> int:
-        return int(self.call(GetState, "/perception/get_state", GetState.Request()).current_state.id)
+        return int(self.call(GetState, "/perception/get_state", GetState.Request())[0].current_state.id)
 
     def set_parameter(self, name: str, value: Any) -> Any:
         request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg()])
-        return self.call(SetParameters, "/perception/set_parameters", request).results[0]
+        return self.call(SetParameters, "/perception/set_parameters", request)[0].results[0]
 
     def header(self) -> Header:
         """A header no other image has."""
