@@ -131,7 +131,7 @@ def test_without_a_gradient_method_it_is_the_weighted_sums_gradient(weighting: s
 def test_measured_on_deep_levels_all_parameters_get_the_weights_of_the_deep_ones(gradient: str, tasks: int) -> None:
     network, (images, truth) = small_network(tasks), batch()
     early, deep = [*network.first.parameters()], [*network.second.parameters()]
-    chosen = Balancer("equal", gradient, measured_on="deep")
+    chosen = Balancer("equal", gradient, measured_on="deep", measure_gradients=True)
     chosen.bind(TASKS[:tasks])
 
     def losses(levels: Callable[[str], Levels]) -> dict[str, Tensor]:
@@ -265,8 +265,16 @@ def test_the_record_tells_norms_cosines_and_conflict() -> None:
     assert record.conflict == (pairs < 0).float().mean()
 
 
-def test_one_task_needs_no_gradient_method() -> None:
-    assert not balancer(1, "equal", "pcgrad").balances_gradients
+def test_gradients_are_taken_only_where_there_is_something_to_compare() -> None:
+    for useless in (Balancer("equal", "pcgrad"), Balancer("auto-lambda"), Balancer(measure_gradients=True)):
+        with pytest.raises(UsageError, match="this network learns detection alone"):
+            useless.bind(["detection"])
+    assert not balancer(1, "dwa").balances_gradients
+    with pytest.raises(UsageError, match="for gradients that nothing measures here"):
+        Balancer("equal", measured_on="deep").bind(TASKS[:2])
+    measured = Balancer("equal", measured_on="deep", measure_gradients=True)
+    measured.bind(TASKS[:2])
+    assert measured.balances_gradients
     assert balancer(2, "equal", "pcgrad").balances_gradients
     assert balancer(2, "auto-lambda").balances_gradients
     assert not balancer(2, "dwa").balances_gradients

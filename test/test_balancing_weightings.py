@@ -229,6 +229,9 @@ def test_impossible_hyperparameters_are_refused() -> None:
         lambda: RelativeDifficultyWeighting(1.0),
         lambda: SmoothTchebycheffWeighting(0.0),
         lambda: AutoLambda(0.0),
+        lambda: AutoLambda(learning_rate=-1.0),
+        lambda: FastAdaptiveWeighting(learning_rate=-1.0),
+        lambda: FastAdaptiveWeighting(weight_decay=-1.0),
     ):
         with pytest.raises(UsageError, match="choose"):
             build_wrong()

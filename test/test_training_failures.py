@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -74,15 +75,15 @@ def test_what_is_not_finite_ends_the_training_and_the_last_good_checkpoint_stays
 
 
 @contextmanager
-def training(batch_size: int = 8) -> Iterator[None]:
-    with told_in_one_sentence(Path("runs/first"), Path("runs/first/checkpoints/last.ckpt"), batch_size):
+def training(batch_size: int = 8, accumulated: int = 1) -> Iterator[None]:
+    with told_in_one_sentence(Path("runs/first"), Path("runs/first/checkpoints/last.ckpt"), batch_size, accumulated):
         yield
 
 
 def test_memory_that_does_not_suffice_suggests_a_batch_size() -> None:
     """A real allocation that no machine has the memory for."""
     with (
-        pytest.raises(MayhemError, match=r"Out of memory at 8 images a step: set --data.batch_size 4") as told,
+        pytest.raises(MayhemError, match=r"Out of memory at 8 images a batch: set --data.batch_size 4") as told,
         training(),
     ):
         torch.empty(2**60, dtype=torch.uint8)
@@ -96,8 +97,49 @@ def test_memory_that_does_not_suffice_suggests_a_batch_size() -> None:
 def test_memory_of_a_gpu_and_of_numpy_as_well(error: Exception) -> None:
     with pytest.raises(MayhemError, match=r"--data.batch_size 4"), training():
         raise error
-    with pytest.raises(MayhemError, match=r"Out of memory at one image a step: set a smaller --data.size"), training(1):
+    with pytest.raises(MayhemError, match=r"accumulate_grad_batches 6 as many"), training(8, accumulated=3):
         raise error
+    with (
+        pytest.raises(MayhemError, match=r"Out of memory at one image a batch: set a smaller --data.size"),
+        training(1),
+    ):
+        raise error
+
+
+class BreakGradient(pl.Callback):
+    """The second step's loss of one head is finite and its gradient is not, as that of a root at nought."""
+
+    def __init__(self, task: str):
+        self.task = task
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+        if trainer.global_step == 1:
+            parameter = next(pl_module.network.heads[self.task].parameters())
+            self.hook = parameter.register_hook(lambda gradient: gradient * torch.nan)
+
+
+@pytest.mark.parametrize("gradient", ["none", "pcgrad"])
+@pytest.mark.parametrize("task", ["detection", "segmentation"])
+def test_a_gradient_that_is_not_finite_never_reaches_a_weight(tmp_path: Path, gradient: str, task: str) -> None:
+    """Its loss is finite, so only the gradient tells whose labels, of which frames, are to be looked at."""
+    trained = module("equal", gradient)
+    said = rf"The {task} loss's gradient is not finite at step 1 \(frames scene-000002.png, scene-000003.png\): lower"
+    with pytest.raises(MayhemError, match=said) as ended:
+        fit(trained, scenes(), tmp_path, callbacks=[BreakGradient(task)])
+    assert "\n" not in str(ended.value)
+    assert all(torch.isfinite(weight).all() for weight in weights(trained))
+
+
+def test_too_many_open_files_are_no_full_disk() -> None:
+    with pytest.raises(MayhemError, match="Too many open files: raise `ulimit -n`"), training():
+        raise OSError(errno.EMFILE, "Too many open files")
+    with pytest.raises(MayhemError, match=r"drive.mcap ended the training \(Input/output error\)"), training():
+        raise OSError(errno.EIO, "Input/output error", "recordings/drive.mcap")
+    with (
+        pytest.raises(MayhemError, match=r"Cannot write runs/first \(No space left on device\): free the disk"),
+        training(),
+    ):
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/first/checkpoints/last.ckpt")
 
 
 def test_an_error_of_the_software_itself_is_left_alone() -> None:
@@ -210,7 +252,8 @@ def test_a_class_that_validation_lacks_is_not_available(
     told = capsys.readouterr().out
     assert "mAP n/a  AP50 n/a (agv n/a)  mIoU 0." in told
     metrics = load_trained_network(tmp_path / "run" / "checkpoints" / "best.ckpt")[0].metrics
-    assert "map" not in metrics and metrics["score"] == metrics["mean_iou"]
+    assert metrics["map"] is None and metrics["score"] == metrics["mean_iou"]
+    assert re.search(r"ap50/agv +. +n/a", told), "the closing table too"
     watching = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor=val/ap50/agv"]
     assert train(mine, tmp_path / "other", "--trainer.max_epochs", "2", *watching) == 2
     assert "watches 'val/ap50/agv', which no validation frame has the truth for" in capsys.readouterr().err
@@ -252,6 +295,28 @@ def test_a_run_that_stopped_early_is_finished(
     capsys.readouterr()
     assert train(data, tmp_path / "run", *options) == 0
     assert "is finished, stopped early after epoch 2" in capsys.readouterr().out
+
+
+def test_a_run_that_its_time_ended_goes_on(data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--trainer.max_epochs", "500", "--trainer.max_time"]
+    assert train(data, tmp_path / "run", *options, "00:00:00:01") == 0
+    assert "Stopped by --trainer.max_time, which counts all starts of a run: raise it" in capsys.readouterr().out
+    done = torch.load(tmp_path / "run" / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] + 1
+    options[1] = str(done + 1)
+    assert train(data, tmp_path / "run", *options, "00:01:00:00") == 0
+    told = capsys.readouterr().out
+    assert f"Going on with {tmp_path / 'run'} after epoch {done}." in told and f"epoch {done + 1}/{done + 1}" in told
+
+
+def test_a_training_too_short_for_its_weighting_is_told_so(
+    data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stch = ["--balancer.weighting", "SmoothTchebycheffWeighting", "--balancer.weighting.warmup_epochs", "1"]
+    told = "SmoothTchebycheffWeighting weighs the tasks from epoch 2 on, which this training does not reach"
+    assert train(data, tmp_path / "short", *stch, "--trainer.max_epochs", "1") == 0
+    assert told in capsys.readouterr().out
+    assert train(data, tmp_path / "long", *stch, "--trainer.max_epochs", "2") == 0
+    assert told not in capsys.readouterr().out
 
 
 def test_a_checkpoint_of_another_network_says_which_weights_differ(run_folder: Path, tmp_path: Path) -> None:

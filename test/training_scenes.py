@@ -55,11 +55,16 @@ def scenes(count: int = 4, batch_size: int = 2) -> DataLoader[Batch]:
 
 
 def module(
-    weighting: str = "equal", gradient: str = "none", seed: int = 0, measured_on: MeasuredOn = "body", **options: object
+    weighting: str = "equal",
+    gradient: str = "none",
+    seed: int = 0,
+    measured_on: MeasuredOn = "body",
+    measure_gradients: bool = False,
+    **options: object,
 ) -> PerceptionModule:
     pl.seed_everything(seed, verbose=False)
     constants = {"segmentation": 2.0} if weighting == CONSTANT else None
-    balancer = Balancer(weighting, gradient, constants, measured_on)
+    balancer = Balancer(weighting, gradient, constants, measured_on, measure_gradients)
     options = {"body": "mobilenet_v2", "weights": "none", "warmup_steps": 0, **options}
     return PerceptionModule(SIZE, ("box",), ("floor",), "0" * 64, balancer, **options)
 

@@ -77,6 +77,7 @@ class Balancer(nn.Module):
         measured_on: which shared parameters' gradients tell a method its weights: body, all of them, or deep, those
             after the first feature level. Those before it are few and, at the highest resolution, take half of the
             time; for deep they get the same weights in one pass for all tasks.
+        measure_gradients: for the record, also where neither the weighting nor the method needs them.
 
     Raises:
         UsageError: there is no such method, `constant` is asked for without constants, one of them is negative, or deep
@@ -92,6 +93,7 @@ class Balancer(nn.Module):
         gradient: nn.Module | str = "none",
         constants: dict[str, float] | None = None,
         measured_on: MeasuredOn = "body",
+        measure_gradients: bool = False,
     ):
         super().__init__()
         if weighting == CONSTANT and not constants:
@@ -116,9 +118,10 @@ class Balancer(nn.Module):
                 f"{gradient_name} decides on every parameter by itself, which --balancer.measured_on deep leaves out: "
                 "choose body, or a gradient method that weighs the tasks."
             )
-        if measured_on == "deep" and (self.weighting.needs_gradients or not isinstance(self.method, PlainSum)):
+        if measured_on == "deep" and self._compares:
             self.name += ", measured on deep levels"
         self.measured_on = measured_on
+        self._asked_to_measure = measure_gradients
         self.constants_by_name = dict(constants or {})
         self.tasks: tuple[str, ...] = ()
         self.register_buffer("fallbacks", torch.zeros((), dtype=torch.int64))
@@ -127,21 +130,43 @@ class Balancer(nn.Module):
         """Tells the tasks' names, before training or loading.
 
         Raises:
-            UsageError: a constant is for another task.
+            UsageError: a constant is for another task, or what is to be compared is not there: the gradients of one
+                task, or those of deep levels where nothing needs them.
         """
         unknown = sorted(set(self.constants_by_name) - set(tasks))
         if unknown:
             raise UsageError(f"There is no task {unknown[0]!r} to weigh: this network's are {', '.join(tasks)}.")
         self.tasks = tuple(tasks)
+        if len(tasks) == 1 and self._measures:
+            whatever = self.name if self._compares else "--balancer.measure_gradients"
+            raise UsageError(
+                f"{whatever} compares the tasks' gradients, and this network learns {tasks[0]} alone: leave it out or "
+                "choose a multi-task network."
+            )
+        if self.measured_on == "deep" and not self._measures:
+            raise UsageError(
+                "--balancer.measured_on deep is for gradients that nothing measures here: leave it out or choose a "
+                "--balancer.gradient."
+            )
         factors = torch.tensor([self.constants_by_name.get(task, 1.0) for task in tasks])
         self.register_buffer("constants", factors, persistent=False)
         self.weighting.bind(self.tasks)
+        if self.balances_gradients:
+            self.method.bind(len(tasks))
 
     @property
     def balances_gradients(self) -> bool:
-        """Whether a step needs each task's gradient of the shared body."""
-        asks = not isinstance(self.method, PlainSum) or self.weighting.needs_gradients
-        return asks and len(self.tasks) > 1
+        """Whether a step takes each task's gradient of the shared body."""
+        return self._measures and len(self.tasks) > 1
+
+    @property
+    def _measures(self) -> bool:
+        return self._compares or self._asked_to_measure
+
+    @property
+    def _compares(self) -> bool:
+        """Whether the weighting or the method follows from the tasks' gradients."""
+        return not isinstance(self.method, PlainSum) or self.weighting.needs_gradients
 
     def forward(self, losses: Mapping[str, Tensor]) -> BalancedLoss:
         """Weighs one training batch's losses (scalars), which every process must do once a batch."""

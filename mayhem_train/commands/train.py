@@ -23,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     if is_first_process():
         table = Table("metric on validation", "value")
         for name, value in finished.trained.metrics.items():
-            table.add_row(name, f"{value:.3f}")
+            table.add_row(name, "n/a" if value is None else f"{value:.3f}")
         console.print(table)
         console.print(f"best checkpoint: {finished.checkpoint}", soft_wrap=True, highlight=False)
     return 0

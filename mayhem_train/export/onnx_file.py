@@ -96,7 +96,7 @@ def model_card(trained: TrainedNetwork, tasks: tuple[str, ...]) -> ModelCard:
             seed=trained.seed,
             dataset_sha256=trained.dataset_sha256,
             git_revision=trained.git_revision,
-            metrics=dict(trained.metrics),
+            metrics={name: value for name, value in trained.metrics.items() if value is not None},
         ),
     )
 

@@ -90,6 +90,10 @@ class TrainingCLI(LightningCLI):
         """Adds loggers, checkpoints and the fastest safe precision where the configuration names none."""
         asked = self.config_init.trainer
         _refuse_missing_devices(asked.accelerator, asked.precision)
+        if asked.default_root_dir is not None:
+            raise UsageError("--trainer.default_root_dir says where a run goes, and so does --out: leave it out.")
+        if asked.logger is False and self.config_init.wandb is not None:
+            raise UsageError("--wandb asks for a logger and --trainer.logger false for none: leave out one of them.")
         if asked.logger is not False:
             kwargs["logger"] = run_loggers(self.run_folder, asked.logger, self.config_init.wandb)
         if asked.devices == "auto":
@@ -160,7 +164,7 @@ def build(arguments: Sequence[str], example: str) -> TrainingCLI:
         batches = cli.trainer.accumulate_grad_batches
         raise UsageError(f"--trainer.accumulate_grad_batches is {batches}: choose 1 or more.")
     if (cli.trainer.gradient_clip_val or 0) < 0:  # which would turn the gradients round
-        raise UsageError(f"--trainer.gradient_clip_val is {cli.trainer.gradient_clip_val}: choose 0 or more.")
+        raise UsageError(f"--trainer.gradient_clip_val is {cli.trainer.gradient_clip_val:g}: choose 0 or more.")
     return cli
 
 

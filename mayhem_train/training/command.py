@@ -76,11 +76,15 @@ def train(arguments: Sequence[str]) -> TrainingRun:
     if is_first_process():
         record_run(cli.run_folder, cli.settings, _origin(cli, earlier), anew=cli.config.force)
         _introduce(cli, earlier)
-    with told_in_one_sentence(cli.run_folder, last, cli.datamodule.batch_size):
+    accumulated = cli.trainer.accumulate_grad_batches
+    with told_in_one_sentence(cli.run_folder, last, cli.datamodule.batch_size, accumulated):
         ckpt_path = str(last) if resumed else None
         cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=ckpt_path, weights_only=True)
     if is_first_process() and cli.trainer.should_stop and cli.trainer.current_epoch < (cli.trainer.max_epochs or 0):
-        record_early_stop(cli.run_folder, cli.trainer.current_epoch)
+        if any(stopping.stopping_reason_message for stopping in cli.trainer.early_stopping_callbacks):
+            record_early_stop(cli.run_folder, cli.trainer.current_epoch)
+        elif cli.config_init.trainer.max_time is not None:
+            _tell("Stopped by --trainer.max_time, which counts all starts of a run: raise it to go on.")
     return _finished_run(cli.run_folder)
 
 
@@ -141,7 +145,7 @@ def _origin(cli: TrainingCLI, earlier: StartingWeights | None) -> dict[str, obje
 
 
 def _introduce(cli: TrainingCLI, earlier: StartingWeights | None) -> None:
-    """A line about what is about to be trained, on what and where, and one about the weights it starts from."""
+    """A line about what is about to be trained, on what and where, and others about what is easily overlooked."""
     network = cli.model.network
     index = cli.datamodule.dataset_index
     processes = "" if cli.trainer.world_size == 1 else f" in {cli.trainer.world_size} processes"
@@ -151,6 +155,11 @@ def _introduce(cli: TrainingCLI, earlier: StartingWeights | None) -> None:
         f"{_frames(index.split('train'))} to train on, {_frames(index.split('val'))} to validate on, "
         f"{cli.trainer.precision} on {cli.trainer.strategy.root_device}{processes}."
     )
+    idle, epochs = cli.model.balancer.weighting.idle_epochs, cli.trainer.max_epochs or 0
+    if epochs <= idle:
+        _tell(
+            f"{cli.model.balancer.name} weighs the tasks from epoch {idle + 1} on, which this training does not reach."
+        )
     if earlier is not None:
         fresh = f"; fresh: the heads of {', '.join(earlier.fresh)}" if earlier.fresh else ""
         _tell(f"Starting from {earlier.checkpoint}{fresh}.")

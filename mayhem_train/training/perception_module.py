@@ -18,7 +18,6 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.balancer import BalancedLoss, Balancer
-from mayhem_train.balancing.gradients.plain_sum import PlainSum
 from mayhem_train.balancing.processes import mean_over_processes
 from mayhem_train.balancing.shared_features import SharedFeatures
 from mayhem_train.datasets.samples import Batch
@@ -107,11 +106,6 @@ class PerceptionModule(pl.LightningModule):
         self.network = network.to(memory_format=torch.channels_last)
         self.balancer = balancer
         self.balancer.bind(self.network.tasks)
-        if len(self.network.tasks) == 1 and not isinstance(self.balancer.method, PlainSum):
-            raise UsageError(
-                f"{name} learns one task, so there are no gradients to balance: "
-                "leave out --balancer.gradient or choose a multi-task network."
-            )
         self.dataset_sha256 = dataset_sha256
         self.learning_rate = learning_rate
         self.body_learning_rate_factor = body_learning_rate_factor
@@ -119,8 +113,9 @@ class PerceptionModule(pl.LightningModule):
         self.warmup_steps = warmup_steps
         self.scores: ValidationScores | None = None
         self.score_thresholds: dict[str, float] = {}
-        self.metrics: dict[str, float] = {}
+        self.metrics: dict[str, float | None] = {}
         self._left_out = False
+        self._names: tuple[str, ...] = ()
         self._steps_before = 0
         self._draws_before: DrawsSoFar | None = None
         self._to_be_balanced: tuple[BalancedLoss, SharedFeatures[Features]] | None = None
@@ -154,11 +149,12 @@ class PerceptionModule(pl.LightningModule):
             return None if processes() == 1 else 0 * torch.stack(trained).sum()
         if self.balancer.weighting.needs_losses_after_step:
             self._draws_before = DrawsSoFar.of(self.device)
+        self._names = tuple(batch.names)
         terms, shared = self._loss_terms(batch)
         named = _named("train", terms)
         joined = mean_over_processes(torch.stack([value.detach() for value in named.values()]))
         if not torch.isfinite(joined).all():
-            self._refuse(_task_losses(terms), batch)
+            self._refuse_losses(_task_losses(terms))
         balanced = self.balancer(_task_losses(terms))
         self._to_be_balanced = None if shared is None else (balanced, shared)
         self.log_dict(dict(zip(named, joined, strict=True)), batch_size=len(batch))
@@ -174,8 +170,9 @@ class PerceptionModule(pl.LightningModule):
 
         The loss comes with the factors that Lightning gave it, for mixed precision and for accumulated batches.
         """
-        scaled = getattr(self.trainer.precision_plugin, "scaler", None) is not None
-        if self._left_out and not scaled:  # gradients of zero would still move weights by momentum and decay
+        if (
+            self._left_out and not self._scales_losses
+        ):  # gradients of zero would still move weights by momentum and decay
             return
         if self._to_be_balanced is None:
             super().backward(loss, *args, **kwargs)
@@ -197,7 +194,13 @@ class PerceptionModule(pl.LightningModule):
         self.log("train/conflict_rate", record.conflict, on_step=False, on_epoch=True, batch_size=1)
 
     def on_after_backward(self) -> None:
-        """Every process goes on with the gradients of the joined batch."""
+        """Every process goes on with the gradients of the joined batch.
+
+        Raises:
+            MayhemError: they are not finite, and no loss scaling is there to leave the step out.
+        """
+        if not self._scales_losses:
+            self._refuse_gradients()
         average_gradients(self.parameters())
 
     def configure_gradient_clipping(
@@ -215,7 +218,35 @@ class PerceptionModule(pl.LightningModule):
         else:
             nn.utils.clip_grad_norm_(parameters, gradient_clip_val)
 
-    def _refuse(self, losses: dict[str, Tensor], batch: Batch) -> None:
+    @property
+    def _scales_losses(self) -> bool:
+        """Whether float16 is trained, whose scaled gradients overflow now and then and are then left out."""
+        return getattr(self.trainer.precision_plugin, "scaler", None) is not None
+
+    def _refuse_gradients(self) -> None:
+        """Ends the training over gradients that are not finite here, or in another process, before they reach a weight.
+
+        Raises:
+            MayhemError: as `_refuse_losses`.
+        """
+        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+        finite = not gradients or bool(torch.isfinite(nn.utils.get_total_norm(gradients)))
+        if not any_process(not finite, self.device):
+            return
+        told = None
+        if not finite:
+            parts = {"body": self.network.body, **self.network.heads, "balancer": self.balancer}
+            broken = [part for part, module in parts.items() if not _has_finite_gradients(module)]
+            # What is wrong in a head reaches the body too.
+            part = next((part for part in reversed(broken) if part != "body"), "body")
+            whose = f"{part} loss's gradient" if part in self.network.tasks else f"{part}'s gradient"
+            told = (
+                f"The {whose} is not finite at step {self.global_step} (frames {', '.join(self._names)}): "
+                "lower --model.learning_rate or look at those frames' labels."
+            )
+        refuse_together(first_told(told) or f"A gradient is not finite at step {self.global_step}.")
+
+    def _refuse_losses(self, losses: dict[str, Tensor]) -> None:
         """Ends the training over losses that are not finite here, or in another process.
 
         Raises:
@@ -226,7 +257,7 @@ class PerceptionModule(pl.LightningModule):
         if broken:
             task, value = broken[0]
             told = (
-                f"The {task} loss is {value} at step {self.global_step} (frames {', '.join(batch.names)}): "
+                f"The {task} loss is {value} at step {self.global_step} (frames {', '.join(self._names)}): "
                 "lower --model.learning_rate or look at those frames' labels."
             )
         refuse_together(first_told(told) or f"A loss is not finite at step {self.global_step}.")
@@ -282,8 +313,8 @@ class PerceptionModule(pl.LightningModule):
             return
         self.scores = scores
         self.score_thresholds = scores.thresholds
-        self.metrics = scores.known
-        self.log_dict({f"val/{name}": value for name, value in self.metrics.items()})
+        self.metrics = {**scores.values, "score": scores.score}
+        self.log_dict({f"val/{name}": value for name, value in scores.known.items()})
 
     def configure_optimizers(self) -> Any:
         """The optimiser over body, heads and balancer, with and without weight decay, and one schedule for all."""
@@ -361,6 +392,10 @@ def _named(stage: str, terms: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]
 def _task_losses(terms: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:
     """Each task's loss: the sum of its terms."""
     return {task: torch.stack(list(of_task.values())).sum() for task, of_task in terms.items()}
+
+
+def _has_finite_gradients(module: nn.Module) -> bool:
+    return all(p.grad is None or bool(torch.isfinite(p.grad).all()) for p in module.parameters())
 
 
 @contextmanager

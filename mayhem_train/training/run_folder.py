@@ -17,7 +17,7 @@ from mayhem_train.training.provenance import environment, git_revision
 
 # What may change between two starts of one run.
 _PASSING = ("config", "out", "force", "wandb")
-_EXTENDABLE = {"trainer.max_epochs"}
+_EXTENDABLE = {"trainer.max_epochs", "trainer.max_time"}
 
 
 def check_run_folder(folder: Path, settings: dict[str, Any], *, force: bool) -> None:

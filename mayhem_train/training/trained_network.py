@@ -36,11 +36,14 @@ _UNREADABLE = (
 
 @dataclass(frozen=True)
 class TrainedNetwork:
-    """A network's specification, what validation said of it, and where it comes from."""
+    """A network's specification, what validation said of it, and where it comes from.
+
+    Metrics without ground truth are None.
+    """
 
     specification: NetworkSpecification
     score_thresholds: Mapping[str, float]
-    metrics: Mapping[str, float]
+    metrics: Mapping[str, float | None]
     balancer: str
     seed: int
     dataset_sha256: str

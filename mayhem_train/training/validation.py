@@ -74,6 +74,7 @@ class Validation:
             surfaces = self._surfaces.compute()
             found |= {"mean_iou": surfaces.mean_iou}
             found |= {f"iou/{name}": iou for name, iou in surfaces.iou.items()}
+            found |= {f"false_rate/{name}": r for name, r in surfaces.false_rate.items() if name != "background"}
         headlines = [value for name in ("map", "mean_iou") if (value := found.get(name)) is not None]
         return ValidationScores(found, float(np.mean(headlines)) if headlines else 0.0, thresholds)
 

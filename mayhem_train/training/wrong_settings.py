@@ -45,6 +45,10 @@ def told(error: BaseException, parser: ArgumentParser | None) -> str:
     given = re.search(r"(?:Got value|Given value): (.*)", said)
     if not setting or given is None:
         return " ".join(line.strip() for line in said.splitlines()[:4] if line.strip()).rstrip(".")
+    if incomplete := re.match(r"Namespace\(class_path='([^']+)', init_args=Namespace\((.*)\)\)$", given[1]):
+        missing = [name for name in _required_arguments(incomplete[1]) if f"{name}=None" in incomplete[2]]
+        if missing:
+            return f"{incomplete[1]} needs {', '.join(missing)}: set --{setting}.{missing[0]}"
     hint = _typehint(parser, setting)
     if choices := list(_choices(hint)):
         return f"--{setting} is {given[1]!r}: {_among(given[1], choices)}"
@@ -107,9 +111,17 @@ def _class_names(hint: Any) -> list[str]:
 
 
 def _arguments(class_path: str) -> list[str]:
+    return [parameter.name for parameter in _parameters(class_path)]
+
+
+def _required_arguments(class_path: str) -> list[str]:
+    return [parameter.name for parameter in _parameters(class_path) if parameter.default is parameter.empty]
+
+
+def _parameters(class_path: str) -> list[inspect.Parameter]:
     module, _, name = class_path.rpartition(".")
     parameters = inspect.signature(getattr(importlib.import_module(module), name)).parameters.values()
-    return [p.name for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    return [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
 
 
 def _among(name: str, names: Sequence[str]) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
+from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.gradients.method import Direction, GradientMethod, is_degenerate
 
 
@@ -24,6 +27,10 @@ class DualBalancing(GradientMethod):
 
     def __init__(self, beta: float = 0.9, exponent: float = 0.5):
         super().__init__()
+        if not 0 <= beta < 1 or not 0 <= exponent < math.inf:
+            raise UsageError(
+                f"DB-MTL has beta {beta} and exponent {exponent}: choose beta from 0 to below 1 and an exponent from 0."
+            )
         self.beta = beta
         self.exponent = exponent
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))

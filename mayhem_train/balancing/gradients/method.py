@@ -37,6 +37,13 @@ class GradientMethod(nn.Module, ABC):
 
     of_logarithms = False
 
+    def bind(self, tasks: int) -> None:
+        """Called once with the number of tasks K, before training.
+
+        Raises:
+            UsageError: it cannot balance so many.
+        """
+
     @abstractmethod
     def combine(self, gradients: Tensor) -> Direction:
         """The direction of gradients float [K, P], each with its loss's coefficient applied."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +22,10 @@ class TorchjdWeighting(GramMethod):
         super().__init__()
         self.weighting = weighting
 
+    def bind(self, tasks: int) -> None:
+        """Tries it once."""
+        _try(self.weighting, tasks)
+
     def weights(self, gram: Tensor) -> Tensor:
         """As torchjd says."""
         return torch.as_tensor(self.weighting(gram)).to(gram)
@@ -36,11 +42,27 @@ class TorchjdAggregator(GradientMethod):
         super().__init__()
         self.aggregator = aggregator
 
+    def bind(self, tasks: int) -> None:
+        """Tries it once."""
+        _try(self.aggregator, tasks)
+
     def combine(self, gradients: Tensor) -> Direction:
         """As torchjd says; the plain sum where the gradients are degenerate."""
         degenerate = is_degenerate(gradients @ gradients.T)
         vector = gradients.sum(0) if degenerate else self.aggregator(gradients)
         return Direction(vector, gradients.new_full((len(gradients),), torch.nan), degenerate)
+
+
+def _try(module: nn.Module, tasks: int) -> None:
+    """Has a copy balance orthogonal gradients, since what torchjd cannot take it says only then."""
+    try:
+        copy.deepcopy(module)(torch.eye(tasks))
+    except Exception as error:  # of whatever class torchjd or its solvers have
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise UsageError(
+            f"torchjd's {type(module).__name__} cannot balance {tasks} tasks ({reason}): "
+            "give it other arguments or choose another gradient method."
+        ) from error
 
 
 def adapt(module: nn.Module) -> GradientMethod:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -35,8 +36,10 @@ class AutoLambda(LossWeighting):
 
     def __init__(self, start: float = 0.1, learning_rate: float = 1e-4, primary: Mapping[str, float] | None = None):
         super().__init__()
-        if not start > 0:
-            raise UsageError(f"Auto-Lambda starts at {start}: choose a number above 0.")
+        if not 0 < start < math.inf or not 0 < learning_rate < math.inf:
+            raise UsageError(
+                f"Auto-Lambda starts at {start} and learns at the rate {learning_rate}: choose numbers above 0."
+            )
         self.start = start
         self.learning_rate = learning_rate
         self.primary_by_name = dict(primary or {})

@@ -22,6 +22,7 @@ class DynamicWeightAverage(LossWeighting):
         temperature: T; larger is nearer to equal.
     """
 
+    idle_epochs = 2
     coefficients: Tensor
     before: Tensor
 

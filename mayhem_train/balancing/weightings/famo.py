@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.weightings.adam_vector import AdamVector
 from mayhem_train.balancing.weightings.weighting import LEAST_LOSS, LossWeighting
 
@@ -28,6 +30,11 @@ class FastAdaptiveWeighting(LossWeighting):
 
     def __init__(self, learning_rate: float = 0.025, weight_decay: float = 1e-3):
         super().__init__()
+        if not 0 < learning_rate < math.inf or not 0 <= weight_decay < math.inf:
+            raise UsageError(
+                f"FAMO's learning rate is {learning_rate} and its weight decay {weight_decay}: choose a rate above 0 "
+                "and a decay from 0."
+            )
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
 

@@ -17,13 +17,15 @@ class RelativeDifficultyWeighting(LossWeighting):
 
     M_k is the exponential moving average of the epochs' mean losses, M_k <- b M_k + (1 - b) L_k(e). The ratio is the
     inverse training rate of Chen et al. 2018 (GradNorm, equation 3), as Liu, Liang and Gitter 2019, "Loss-Balanced Task
-    Weighting to Reduce Negative Transfer in Multi-Task Learning", weigh by it. The first epoch is equal.
+    Weighting to Reduce Negative Transfer in Multi-Task Learning", weigh by it. The first two epochs are
+    equal: the first one only tells where each task begins.
 
     Args:
         decay: b, how slowly the average follows.
         exponent: a; 0 is equal.
     """
 
+    idle_epochs = 2
     coefficients: Tensor
     first: Tensor
     average: Tensor

@@ -34,7 +34,7 @@ class SmoothTchebycheffWeighting(LossWeighting):
                 f"STCH has mu {mu} and {warmup_epochs} warm-up epochs: choose mu above 0 and at least one epoch."
             )
         self.mu = mu
-        self.warmup_epochs = warmup_epochs
+        self.warmup_epochs = self.idle_epochs = warmup_epochs
 
     def bind(self, tasks: Sequence[str]) -> None:
         """No nadir yet."""

@@ -19,10 +19,12 @@ class LossWeighting(nn.Module, ABC):
     Attributes:
         needs_gradients: each step, `observe_gradients` must be given the tasks' gradients of the shared body.
         needs_losses_after_step: each step, `observe_losses_after_step` must be given the same batch's losses anew.
+        idle_epochs: how many epochs at the start only tell it where the tasks begin; it weighs by them afterwards.
     """
 
     needs_gradients = False
     needs_losses_after_step = False
+    idle_epochs = 0
 
     @abstractmethod
     def forward(self, losses: Tensor) -> Tensor:
