@@ -14,7 +14,8 @@ from mayhem_train.balancing.balancer import BalancedLoss, Balancer, GradientReco
 from mayhem_train.balancing.gradients.method import GramMethod
 from mayhem_train.balancing.gradients.torchjd import adapt
 from mayhem_train.balancing.names import GRADIENT_METHODS, WEIGHTINGS
-from mayhem_train.balancing.shared_features import SharedFeatures
+from mayhem_train.balancing.shared_features import SharedFeatures, add_gradient
+from mayhem_train.balancing.weightings.auto_lambda import AutoLambda
 
 
 class Levels(NamedTuple):
@@ -221,6 +222,31 @@ def test_uncertainty_gets_its_own_gradient_whatever_the_method() -> None:
         balanced, _ = step(small_network(2), chosen, *batch(), scale=2.0)
         losses = torch.stack(list(balanced.losses.values())).detach()
         torch.testing.assert_close(chosen.weighting.log_variances.grad, 2 * (0.5 - losses))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1024.0])
+@pytest.mark.parametrize("gradient", ["none", "pcgrad", "graddrop", "graddrop-shared", "db-mtl"])
+@pytest.mark.parametrize("tasks", [2, 3])
+def test_auto_lambda_observes_the_gradients_of_the_losses_without_their_coefficients(
+    gradient: str, scale: float, tasks: int
+) -> None:
+    """Whatever they were multiplied with for the backward pass; constants belong to the losses that it sees."""
+    network, (images, truth) = small_network(tasks), batch()
+    expected = true_gradients(network, tasks, images, truth)
+    expected[1] *= 3
+    weighting = AutoLambda()
+    chosen = Balancer(weighting, gradient, {"segmentation": 3.0})
+    chosen.bind(TASKS[:tasks])
+    weighting.lambdas.value.copy_(torch.tensor([0.1, 0.4, 0.02])[:tasks])
+    step(network, chosen, images, truth, scale)
+    rows = weighting.get_extra_state()
+    assert rows is not None
+    observed = []
+    for row in rows:
+        network.zero_grad()
+        add_gradient(row, network.shared)
+        observed.append(shared_gradient(network))
+    torch.testing.assert_close(torch.stack(observed), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_constants_scale_what_every_weighting_sees() -> None:

@@ -84,6 +84,22 @@ def test_it_says_what_torchjd_says(name: str, tasks: int) -> None:
         assert (found - expected).norm() <= tolerance * expected.norm()
 
 
+@pytest.mark.filterwarnings("ignore:You are solving a parameterized problem:UserWarning")
+@pytest.mark.parametrize("conflict", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("tasks", [2, 3, 5])
+def test_nash_mtl_is_torchjds_bargain_where_that_one_converges(tasks: int, conflict: float) -> None:
+    """Its conic programs now and then stop where the paper's equation does not hold."""
+    converged = 0
+    for seed in range(8):
+        gradients = some_gradients(tasks, seed, spread=0.0, conflict=conflict)
+        gram = gradients @ gradients.T
+        theirs = torchjd.NashMTL(tasks, max_norm=0.0).weighting(gradients)  # 0 leaves the norm alone
+        if ((gram @ theirs) * theirs - 1).abs().max() < 1e-3:
+            converged += 1
+            torch.testing.assert_close(NashMTL().weights(gram), theirs, rtol=1e-4, atol=0)
+    assert converged >= 5
+
+
 def test_pcgrad_of_two_is_torchjds_and_of_more_one_of_the_possible_orders() -> None:
     for seed in range(8):
         gradients = some_gradients(2, seed, conflict=1.0)

@@ -1,14 +1,18 @@
-"""Loss weightings: each against values computed by hand, and what must survive a checkpoint."""
+"""Loss weightings: each against values computed by hand or by torchjd, and what must survive a checkpoint."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 import torch
+import torchjd.scalarization as torchjd
 from torch import Tensor
 
 from mayhem_ros.errors import UsageError
+from mayhem_train.balancing.draws import Draws
 from mayhem_train.balancing.names import ALIASES, WEIGHTINGS
 from mayhem_train.balancing.weightings.auto_lambda import AutoLambda
 from mayhem_train.balancing.weightings.dynamic import DynamicWeightAverage
@@ -23,9 +27,10 @@ from mayhem_train.balancing.weightings.weighting import LossWeighting
 from mayhem_train.naming import look_up
 
 TASKS = ("detection", "segmentation", "depth")
+Weighting = TypeVar("Weighting", bound=LossWeighting)
 
 
-def bound(weighting: LossWeighting, tasks: int = 2) -> LossWeighting:
+def bound(weighting: Weighting, tasks: int = 2) -> Weighting:
     weighting.bind(TASKS[:tasks])
     return weighting
 
@@ -36,6 +41,82 @@ def epoch(weighting: LossWeighting, *batches: tuple[float, ...]) -> Tensor:
         coefficients = weighting(torch.tensor(losses))
     weighting.end_epoch()
     return coefficients
+
+
+def some_losses(count: int, tasks: int = 3, seed: int = 0) -> Tensor:
+    """float [count, K] of scales from a tenth to ten."""
+    drawn = torch.rand(count, tasks, generator=torch.Generator().manual_seed(seed)) + 0.1
+    return drawn * torch.logspace(-1, 1, tasks)
+
+
+def by_torchjd(scalarizer: Callable[[Tensor], Tensor], losses: Tensor) -> Tensor:
+    """What it multiplies each task's gradient with: the derivative of its sum by each loss."""
+    losses = losses.clone().requires_grad_()
+    (coefficients,) = torch.autograd.grad(scalarizer(losses), losses)
+    return coefficients
+
+
+def test_dwa_is_torchjds_from_epoch_to_epoch() -> None:
+    ours, theirs = bound(DynamicWeightAverage(temperature=0.5), 3), torchjd.DWA(temperature=0.5)
+    for number in range(5):
+        for losses in some_losses(4, seed=number):
+            found = ours(losses)
+            torch.testing.assert_close(found, by_torchjd(theirs, losses))
+        ours.end_epoch()
+        theirs.step()
+    assert found.std() > 0.01, "the equal weights of the first epochs would hide a mistake"
+
+
+def test_famo_is_torchjds_from_step_to_step() -> None:
+    ours, theirs = bound(FastAdaptiveWeighting(), 3), torchjd.FAMO(3)
+    for before, after in zip(some_losses(30), some_losses(30, seed=1), strict=True):
+        torch.testing.assert_close(ours(before), by_torchjd(theirs, before), rtol=1e-4, atol=1e-6)
+        ours.observe_losses_after_step(after)
+        theirs.update(after)
+    assert ours.logits.value.abs().max() > 0.05, "what it starts from would hide a mistake"
+
+
+def test_uncertainty_is_torchjds_of_twice_the_losses() -> None:
+    """The paper's equation for regression halves the losses, ours for classification does not."""
+    ours, theirs = bound(UncertaintyWeighting(), 3), torchjd.UW(3)
+    our_optimiser, their_optimiser = (torch.optim.Adam(it.parameters(), lr=0.05) for it in (ours, theirs))
+    for losses in some_losses(30):
+        expected = by_torchjd(lambda values: theirs(2 * values), losses)
+        torch.testing.assert_close(ours(losses).detach(), expected)
+        our_optimiser.zero_grad()
+        ours.own_loss(losses).backward()
+        our_optimiser.step()
+        their_optimiser.zero_grad()
+        theirs(2 * losses).backward()
+        their_optimiser.step()
+    assert ours.log_variances.detach().abs().min() > 0.1, "what they start from would hide a mistake"
+
+
+def test_geometric_is_torchjds_geometric_mean() -> None:
+    for losses in some_losses(5):
+        torch.testing.assert_close(
+            bound(GeometricWeighting(), 3)(losses), by_torchjd(torchjd.GeometricMean(), losses), rtol=1e-5, atol=0
+        )
+
+
+def test_random_weights_are_torchjds_of_the_same_draws() -> None:
+    weighting, draws = bound(RandomWeighting(seed=3), 3), Draws(3)
+    with torch.random.fork_rng(devices=[]):
+        for losses in some_losses(5):
+            torch.manual_seed(draws.generator().initial_seed())
+            torch.testing.assert_close(weighting(losses), by_torchjd(torchjd.Random(), losses))
+
+
+def test_stch_is_torchjds_of_logarithms_below_the_nadirs() -> None:
+    """In its multi-task form f = log L, z* = log N, every preference is 1, and the sum is K times as large."""
+    weighting = bound(SmoothTchebycheffWeighting(mu=0.5, warmup_epochs=1), 3)
+    nadir = some_losses(1, seed=1)[0]
+    weighting(nadir)
+    weighting.end_epoch()
+    oracle = torchjd.STCH(0.5, weights=torch.ones(3), reference=nadir.log())
+    for losses in some_losses(5):
+        expected = by_torchjd(lambda values: 3 * oracle(values.log()), losses)
+        torch.testing.assert_close(weighting(losses), expected, rtol=1e-4, atol=1e-6)
 
 
 def test_dwa_follows_the_epochs_mean_losses() -> None:

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import csv
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import pytest
 import pytorch_lightning as pl
 import torch
 from models_small_body import small_body
+from pytorch_lightning.loggers import CSVLogger
 from torch import Tensor
 from training_scenes import fit, module, scenes, weights
 
 from mayhem_train.balancing.balancer import MeasuredOn
 from mayhem_train.balancing.names import GRADIENT_METHODS, WEIGHTINGS
+from mayhem_train.balancing.weightings.dynamic import DynamicWeightAverage
+from mayhem_train.balancing.weightings.relative_difficulty import RelativeDifficultyWeighting
+from mayhem_train.balancing.weightings.smooth_tchebycheff import SmoothTchebycheffWeighting
+from mayhem_train.balancing.weightings.weighting import LossWeighting
 from mayhem_train.models.bodies import BODIES
 from mayhem_train.training.perception_module import PerceptionModule
 
@@ -42,6 +49,67 @@ def test_every_pair_trains_for_two_steps(
     found = trainer.logged_metrics
     weighted = sum(found[f"train/coefficient/{task}"] * found[f"train/loss/{task}"] for task in trained.network.tasks)
     torch.testing.assert_close(found["train/loss"], torch.as_tensor(weighted), rtol=1e-4, atol=1e-5)
+
+
+def dwa_by_hand(means: Tensor, losses: Tensor) -> Tensor:
+    """From the mean losses float [E, 2] of the epochs before, and this batch's [2]."""
+    return torch.ones(2) if len(means) < 2 else 2 * torch.softmax(means[-1] / means[-2] / 2.0, 0)
+
+
+def relative_difficulty_by_hand(means: Tensor, losses: Tensor) -> Tensor:
+    if not len(means):
+        return torch.ones(2)
+    average = means[0]
+    for mean in means:
+        average = 0.5 * average + 0.5 * mean
+    left = average / means[0]
+    return 2 * left / left.sum()
+
+
+def stch_by_hand(means: Tensor, losses: Tensor) -> Tensor:
+    return 1 / losses if len(means) < 2 else 2 * torch.softmax(losses.log() - means[1].log(), 0) / losses
+
+
+@pytest.mark.parametrize(
+    ("build_weighting", "by_hand"),
+    [
+        (partial(DynamicWeightAverage, temperature=2.0), dwa_by_hand),
+        (partial(RelativeDifficultyWeighting, decay=0.5), relative_difficulty_by_hand),
+        (partial(SmoothTchebycheffWeighting, mu=1.0, warmup_epochs=2), stch_by_hand),
+    ],
+    ids=["dwa", "relative", "stch"],
+)
+def test_the_logged_coefficients_follow_from_the_logged_losses_of_the_epochs_before(
+    build_weighting: Callable[[], LossWeighting],
+    by_hand: Callable[[Tensor, Tensor], Tensor],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In a training too, every weighting leaves its first phase when it should."""
+    monkeypatch.setitem(BODIES, "small", small_body)
+    logger = CSVLogger(tmp_path, "logs", "")
+    weighting = build_weighting()
+    trained = module(weighting, body="small")
+    fit(trained, scenes(8), tmp_path, max_epochs=4, logger=logger, log_every_n_steps=1)
+    with Path(logger.log_dir, "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+
+    def logged(name: str) -> Tensor:
+        """float [epochs, batches, tasks]."""
+        values = [[float(row[f"train/{name}/{task}"]) for task in trained.network.tasks] for row in rows]
+        return torch.tensor(values).view(4, 4, 2)
+
+    losses, coefficients = logged("loss"), logged("coefficient")
+    assert [int(row["epoch"]) for row in rows] == [epoch for epoch in range(4) for _ in range(4)]
+    means = losses.mean(1)
+    expected = torch.stack(
+        [torch.stack([by_hand(means[:epoch], batch) for batch in losses[epoch]]) for epoch in range(4)]
+    )
+    torch.testing.assert_close(coefficients, expected, rtol=1e-4, atol=1e-6)
+    if isinstance(weighting, SmoothTchebycheffWeighting):  # its warm-up is equal in the weighted losses
+        coefficients = coefficients * losses
+    from_equal = (coefficients - 1).abs().amax((1, 2))
+    assert from_equal[:2].max() < 1e-5 and from_equal[2:].min() > 1e-2, "the first phase would hide a mistake"
 
 
 def gradients(trained: PerceptionModule, divisor: float = 1.0) -> list[Tensor]:

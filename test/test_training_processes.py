@@ -33,6 +33,8 @@ PAIRS = [
     ("dwa", "graddrop-shared"),
     ("auto-lambda", "graddrop"),
     ("famo", "imtl-g"),
+    ("rlw", "none"),
+    ("equal", "db-mtl"),
 ]
 COUNT, BATCH = 8, 4
 Kind = Literal["even", "uneven"]

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mayhem_train.balancing.balancer import Balancer, MeasuredOn
 from mayhem_train.balancing.names import CONSTANT
+from mayhem_train.balancing.weightings.weighting import LossWeighting
 from mayhem_train.datasets.samples import Batch, Sample, collate
 from mayhem_train.training.perception_module import PerceptionModule
 
@@ -55,7 +56,7 @@ def scenes(count: int = 4, batch_size: int = 2) -> DataLoader[Batch]:
 
 
 def module(
-    weighting: str = "equal",
+    weighting: LossWeighting | str = "equal",
     gradient: str = "none",
     seed: int = 0,
     measured_on: MeasuredOn = "body",
