@@ -77,3 +77,26 @@ def test_that_nothing_is_left_to_train_on_is_said(tmp_path: Path, capsys: pytest
     for option in ("--val", "--test"):  # an index to judge by is no mistake
         assert main(["import-cvat", str(tmp_path / "a.xml"), *found, option, "drive"]) == 0
         assert "Warning: no frame is left to train on" in capsys.readouterr().err
+
+
+def test_a_recording_without_any_label_of_a_kind_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Training would take its floor, or its objects, for background."""
+    for stem in ("both", "boxes", "floors"):
+        write_drive(tmp_path / "recordings", stem, 3)
+    box, floor = box_element("car", 3, 2, 30, 40), polygon_element("floor", f"0,0;{WIDTH},0;{WIDTH},9;0,9")
+    write_cvat(
+        tmp_path / "a.xml",
+        image_element("both-000000.png", box, floor),
+        image_element("both-000001.png", box),
+        image_element("boxes-000000.png", box),
+        image_element("boxes-000001.png", box),
+        image_element("floors-000000.png", floor),
+    )
+    found = ["--recordings", str(tmp_path / "recordings"), "--out", str(tmp_path / "index.json")]
+    assert main(["import-cvat", str(tmp_path / "a.xml"), *found]) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        "Warning: none of the 1 labelled frames of floors has a box, so training takes all of it for background: "
+        "label it, or leave it out.",
+        "Warning: none of the 2 labelled frames of boxes has a surface, so training takes all of it for background: "
+        "label it, or leave it out.",
+    ]

@@ -124,6 +124,38 @@ def test_a_folder_with_another_run_is_refused(run_folder, data, capsys):
     assert "model.learning_rate" in error and "--force" in error and error.count("\n") == 1
 
 
+def test_what_is_typed_stands_above_the_configuration_wherever_it_stands(data, tmp_path, capsys):
+    """As --out does, which --force would otherwise replace another run than the one named by."""
+    typed = ["--out", str(tmp_path / "mine"), "--trainer.max_epochs", "3", "--model.body", "mobilenet_v2"]
+    with pytest.raises(SystemExit):
+        main(["train", *typed, *data, "--config", "config/train/lraspp-mtl.yaml", "--print_config"])
+    settings = yaml.safe_load(capsys.readouterr().out)
+    assert settings["out"] == str(tmp_path / "mine")
+    assert (settings["trainer"]["max_epochs"], settings["model"]["body"]) == (3, "mobilenet_v2")
+    assert settings["trainer"]["gradient_clip_val"] == 5.0, "which only the file says"
+
+
+def test_a_run_of_an_earlier_version_goes_on(run_folder, data, tmp_path, capsys):
+    """A setting that there was not when it began has its default; one that is not the default is another run."""
+    shutil.copytree(run_folder, tmp_path / "run")
+    saved = tmp_path / "run" / "config.yaml"
+    settings = yaml.safe_load(saved.read_text())
+    del settings["balancer"]["measure_gradients"], settings["ema"]
+    saved.write_text(yaml.safe_dump(settings))
+    options = ["--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "1"]
+    assert train(data, tmp_path / "run", *options) == 0
+    assert "is finished" in capsys.readouterr().out
+    assert train(data, tmp_path / "run", *options, "--ema", "0.9") == 2
+    assert "holds a run with other settings (ema)" in capsys.readouterr().err
+
+
+def test_other_loggers_come_on_top_of_the_csv_file(data, tmp_path):
+    other = tmp_path / "other"
+    logger = ["--trainer.logger", "CSVLogger", "--trainer.logger.save_dir", str(other)]
+    assert train(data, tmp_path / "run", "--trainer.max_epochs", "1", *logger) == 0
+    assert list(other.rglob("metrics.csv")) and (tmp_path / "run" / "logs" / "version_0" / "metrics.csv").is_file()
+
+
 def test_force_never_removes_what_is_no_run(data, tmp_path, capsys):
     (tmp_path / "precious").write_text("mine")
     assert train(data, tmp_path, "--force") == 2
@@ -163,16 +195,19 @@ def test_force_never_removes_what_is_no_run(data, tmp_path, capsys):
         ),
         (["--model.preset", "orignal"], "--model.preset is 'orignal': did you mean original? There are fair, original"),
         (["--trainer.callbacks+=EarlyStoping"], "names no class 'EarlyStoping': did you mean EarlyStopping?"),
-        (["--trainer.precision", "16-mixd"], "did you mean 16-mixed? There are 64, 32, 16,"),
+        (["--trainer.precision", "16-mixd"], "did you mean 16-mixed? There are 32-true, bf16-mixed, 16-mixed, 32,"),
         (["--trainer.precision", "16-mixed"], "--trainer.precision 16-mixed needs a GPU: on the CPU choose bf16-mixed"),
         (["--trainer.max_epochs", "many"], "--trainer.max_epochs is many: give a whole number"),
         (["--data.size", "[8, 8]"], "32 pixels"),
-        (["--config", "nothing.yaml"], "nothing.yaml"),
+        (["--config", "nothing.yaml"], "There is no nothing.yaml, which --config names: name one such as config/train"),
         (["--trainer.accelerator", "abacus"], "abacus"),
         (["--trainer.max_epochs", "-1"], "max_epochs"),
         (["--trainer.devices", "0"], "devices"),
         (["--trainer.devices", "a"], "`devices` selected with `CPUAccelerator` should be an int > 0"),
-        (["--trainer.precision", "bf16-true"], "bf16-true cannot train here: choose 32-true, bf16-mixed, 16-mixed"),
+        (
+            ["--trainer.precision", "bf16-true"],
+            "'bf16-true': did you mean bf16-mixed? There are 32-true, bf16-mixed, 16-mixed",
+        ),
         (["--trainer.limit_val_batches", "0"], "Without validation no checkpoint is the best one"),
         (["--trainer.fast_dev_run", "true"], "try with --trainer.max_epochs 1 --trainer.limit_train_batches 2"),
         (["--ckpt_path", "best.ckpt"], "There is no setting 'ckpt_path': there are config, seed_everything, out,"),
@@ -211,7 +246,10 @@ def test_a_gpu_that_is_not_there_is_refused(data, tmp_path, capsys):
     [
         ("model: {learning_rte: 0.1}", "'model.learning_rte': did you mean model.learning_rate?"),
         ("modell: {learning_rate: 0.1}", "'modell.learning_rate': did you mean model.learning_rate?"),
-        ("model: [unclosed", "A --config file is no YAML from line 1, column"),
+        ("model: [unclosed", "own.yaml, which --config names, is no YAML (line 1, column 17): correct it"),
+        ("<?xml version='1.0'?><annotations/>", "own.yaml, which --config names, holds no settings of a training"),
+        ('{"info": {}, "images": []}', "own.yaml, which --config names, holds no settings of a training"),
+        ("", "own.yaml, which --config names, holds no settings of a training"),
     ],
 )
 def test_a_wrong_configuration_file_is_one_sentence(data, tmp_path, capsys, content, named):
@@ -220,6 +258,12 @@ def test_a_wrong_configuration_file_is_one_sentence(data, tmp_path, capsys, cont
     error = capsys.readouterr().err
     assert named in error and error.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_folder_is_told_before_any_weights_are_fetched(data, tmp_path, capsys):
+    fetched = ["--model.body", "resnet50", "--model.weights", "imagenet"]
+    assert train(data, tmp_path / "run", "--data.recordings", "nowhere", *fetched) == 1
+    assert "There is no folder nowhere: name the one that holds the recordings" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [None, "", "{", '{"images": []}', "not json"])

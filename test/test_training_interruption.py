@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import torch
 from training_runs import arguments, train, write_dataset
 
@@ -75,3 +76,31 @@ def test_two_processes_agree_on_the_step_to_stop_after(data: list[str], tmp_path
     saved = read_checkpoint(out / "checkpoints" / "last.ckpt")
     assert saved["global_step"] >= 1
     assert all(torch.isfinite(weight).all() for weight in saved["state_dict"].values() if weight.is_floating_point())
+
+
+class TerminateAt(pl.Callback):
+    """SIGTERM to this process at the end of a step, before anything else is told of that end."""
+
+    def __init__(self, step: int):
+        self.step = step
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+        if trainer.global_step == self.step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_sigterm_in_an_epochs_last_step_waits_for_its_validation(data: list[str], tmp_path: Path, epochs: int) -> None:
+    """Lightning would leave the validation out for good, and the last epoch's run without a best checkpoint."""
+    out = tmp_path / "run"
+    steps = 2
+    limits = ["--trainer.max_epochs", str(epochs), "--trainer.limit_train_batches", str(steps)]
+    callback = f"--trainer.callbacks+={__name__}.TerminateAt"
+    terminating = [callback, f"--trainer.callbacks.step={steps}"]
+    with pytest.raises(SystemExit) as ended:
+        train(data, out, *limits, *terminating)
+    assert ended.value.code == 128 + signal.SIGTERM
+    best = read_checkpoint(out / "checkpoints" / "best.ckpt")
+    assert best["global_step"] == steps and "score" in best["mayhem"]["metrics"]
+    assert train(data, out, *limits, *terminating) == 0
+    assert read_checkpoint(out / "checkpoints" / "last.ckpt")["global_step"] == steps * epochs

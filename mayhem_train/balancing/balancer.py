@@ -106,6 +106,7 @@ class Balancer(nn.Module):
                 raise UsageError(f"The constant of {task} is {constant}, which cannot be minimised: choose 0 or more.")
         weighting_name = canonical(weighting) if isinstance(weighting, str) else type(weighting).__name__
         gradient_name = canonical(gradient) if isinstance(gradient, str) else type(gradient).__name__
+        self.weighting_name = weighting_name
         self.name = weighting_name if gradient_name == "none" else f"{weighting_name} x {gradient_name}"
         self.weighting: LossWeighting = (
             look_up("loss weighting", WEIGHTINGS, weighting, ALIASES)() if isinstance(weighting, str) else weighting

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,6 +89,8 @@ def run_import(arguments: argparse.Namespace, read: Callable[[Path], AnnotationF
     if arguments.images is not None and missing:
         what = "1 image is" if missing == 1 else f"{missing} images are"
         console.print(f"{what} not in {arguments.images}", soft_wrap=True, markup=False)
+    for warning in _one_sided(imported.index):
+        error_console.print(f"Warning: {warning}", soft_wrap=True, markup=False)
     if not imported.index.split("train").images:
         error_console.print(
             "Warning: no frame is left to train on, so this index only serves to judge a model.", soft_wrap=True
@@ -156,6 +159,25 @@ def _table(index: DatasetIndex) -> Table:
     for name in (category.name for category in index.surfaces):
         table.add_row(escape(f"{name}, % of pixels"), *(f"{100 * part.surface_shares[name]:.1f}" for part in parts))
     return table
+
+
+def _one_sided(index: DatasetIndex) -> list[str]:
+    """A sentence for every recording whose frames all lack a kind of label that others have."""
+    sentences = []
+    for kind, wanted in (("box", index.things), ("surface", index.surfaces)):
+        ids = {category.id for category in wanted}
+        frames: Counter[str] = Counter()
+        labelled: Counter[str] = Counter()
+        for image in index.images:
+            frames[image.recording] += 1
+            labelled[image.recording] += bool(ids & image.shown)
+        sentences += [
+            f"none of the {count} labelled frames of {recording} has a {kind}, so training takes all of it for "
+            f"background: label it, or leave it out."
+            for recording, count in sorted(frames.items())
+            if ids and not labelled[recording]
+        ]
+    return sentences
 
 
 def _remarks(counts: ImportCounts) -> list[str]:

@@ -96,6 +96,9 @@ class PerceptionDataModule(pl.LightningDataModule):
         self.index = Path(index)
         self.recordings = None if recordings is None else Path(recordings)
         self.images = None if images is None else Path(images)
+        for folder, held in ((self.recordings, "recordings"), (self.images, "extracted images")):
+            if folder is not None and not folder.is_dir():  # before anything is built or downloaded for it
+                raise MayhemError(f"There is no folder {folder}: name the one that holds the {held}.")
         self.distro = distro
         self.train_transform = TrainTransform(
             size, flip, min_scale, max_scale, aspect, photometric, rotation, transforms or ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Union
 
 import pytorch_lightning as pl
 import torch
@@ -20,6 +20,7 @@ from mayhem_train.console import error_console
 from mayhem_train.datasets.datamodule import PerceptionDataModule
 from mayhem_train.training.averaged_weights import AveragedWeights
 from mayhem_train.training.checkpoint_files import WholeCheckpoints
+from mayhem_train.training.configuration_files import before_other_arguments
 from mayhem_train.training.epoch_summary import EpochSummary
 from mayhem_train.training.joined_batch import JoinedBatchStrategy, is_first_process
 from mayhem_train.training.loggers import WandbMode, run_loggers
@@ -31,7 +32,7 @@ from mayhem_train.training.step_times import StepTimes
 from mayhem_train.training.wrong_settings import told
 
 # Weights and losses are float32 throughout; those after the first three are Lightning's short names of them.
-_PRECISIONS = ("32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16")
+_Precision = Literal["32-true", "bf16-mixed", "16-mixed", "32", "bf16", "16", 32, 16]
 # Lightning's names of its DistributedDataParallel, and how each starts its processes.
 _STRATEGIES = {"auto": "popen", "ddp": "popen", "ddp_spawn": "spawn", "ddp_fork": "fork"}
 
@@ -48,6 +49,7 @@ class TrainingCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the run folder and the balancer, and ties the network to the data."""
+        _correct_types(parser)
         parser.add_argument("--out", type=str, default="runs/lraspp-mtl", help="The run's folder; resumed if started.")
         parser.add_argument("--force", action="store_true", help="Start anew, replacing what the folder holds.")
         parser.add_argument(
@@ -84,7 +86,10 @@ class TrainingCLI(LightningCLI):
         self.run_folder = Path(self.config.out)
         self.settings: dict[str, Any] = yaml.safe_load(self.parser.dump(self.config, skip_unset=False))
         if is_first_process():  # which has begun the folder by the time that others look
-            check_run_folder(self.run_folder, self.settings, force=self.config.force)
+            defaults = yaml.safe_load(
+                self.parser.dump(self.parser.get_defaults(), skip_unset=False, skip_validation=True)
+            )
+            check_run_folder(self.run_folder, self.settings, defaults, force=self.config.force)
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Adds loggers, checkpoints and the fastest safe precision where the configuration names none."""
@@ -133,6 +138,21 @@ class TrainingCLI(LightningCLI):
         return [*callbacks, SaveOnTermination(self.last_checkpoint), best, last]
 
 
+def _correct_types(parser: LightningArgumentParser) -> None:
+    """Makes the parser take what the Trainer takes.
+
+    Python holds Union[int, float] and Union[float, int] for one and may hand out either inside Optional, so that "1",
+    which is one batch, would be read as 1.0, which is all of them.
+    """
+    counts = Union[int, float, None]  # noqa: UP007 (in this order)
+    action: Any  # argparse knows no types of arguments
+    for action in parser._actions:
+        if getattr(action, "_typehint", None) == counts:
+            action._typehint = counts
+        elif action.dest == "trainer.precision":
+            action._typehint = _Precision | None
+
+
 def build(arguments: Sequence[str], example: str) -> TrainingCLI:
     """The data, the network and the trainer that the arguments name.
 
@@ -143,7 +163,7 @@ def build(arguments: Sequence[str], example: str) -> TrainingCLI:
         cli = TrainingCLI(
             PerceptionModule,
             PerceptionDataModule,
-            args=list(arguments),
+            args=before_other_arguments(arguments),
             run=False,
             seed_everything_default=0,
             auto_configure_optimizers=False,
@@ -186,8 +206,6 @@ def _refuse_missing_devices(accelerator: Any, precision: Any) -> None:
     Raises:
         UsageError: a GPU is asked for and there is none, float16 on the CPU, or weights that are not float32.
     """
-    if precision is not None and str(precision) not in _PRECISIONS:
-        raise UsageError(f"--trainer.precision {precision} cannot train here: choose {', '.join(_PRECISIONS[:3])}.")
     if accelerator in ("gpu", "cuda") and not torch.cuda.is_available() and not torch.backends.mps.is_available():
         raise UsageError(f"--trainer.accelerator is {accelerator}, and torch finds no GPU: choose cpu or auto.")
     gpu = accelerator != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available())

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_train.console import console
+from mayhem_train.console import console, error_console
 from mayhem_train.datasets.index import DatasetIndex
 from mayhem_train.models.network import MultiTaskNetwork
 from mayhem_train.outputs import refuse_inputs_within
 from mayhem_train.training.arguments import TrainingCLI, build
 from mayhem_train.training.endings import told_in_one_sentence
 from mayhem_train.training.joined_batch import is_first_process
+from mayhem_train.training.label_presence import missing_labels
 from mayhem_train.training.run_folder import read_record, record_early_stop, record_run
 from mayhem_train.training.starting_weights import StartingWeights, take_weights
 from mayhem_train.training.trained_network import (
@@ -72,10 +73,13 @@ def train(arguments: Sequence[str]) -> TrainingRun:
         refuse_inputs_within(cli.run_folder, (*cli.datamodule.inputs, *([] if start is None else [start])))
     cli.datamodule.setup("fit")  # names what is missing while the folder is untouched
     _refuse_too_small_batches(cli)
+    missing = missing_labels(cli.datamodule.dataset_index, cli.model.network.tasks)
     earlier = None if start is None or resumed else take_weights(cli.model.network, start)
     if is_first_process():
         record_run(cli.run_folder, cli.settings, _origin(cli, earlier), anew=cli.config.force)
         _introduce(cli, earlier)
+        for sentence in missing:
+            error_console.print(f"Warning: {sentence}", markup=False, highlight=False, soft_wrap=True)
     accumulated = cli.trainer.accumulate_grad_batches
     with told_in_one_sentence(cli.run_folder, last, cli.datamodule.batch_size, accumulated):
         ckpt_path = str(last) if resumed else None
@@ -157,9 +161,8 @@ def _introduce(cli: TrainingCLI, earlier: StartingWeights | None) -> None:
     )
     idle, epochs = cli.model.balancer.weighting.idle_epochs, cli.trainer.max_epochs or 0
     if epochs <= idle:
-        _tell(
-            f"{cli.model.balancer.name} weighs the tasks from epoch {idle + 1} on, which this training does not reach."
-        )
+        weighting = cli.model.balancer.weighting_name
+        _tell(f"{weighting} weighs the tasks from epoch {idle + 1} on, which this training does not reach.")
     if earlier is not None:
         fresh = f"; fresh: the heads of {', '.join(earlier.fresh)}" if earlier.fresh else ""
         _tell(f"Starting from {earlier.checkpoint}{fresh}.")

@@ -17,7 +17,7 @@ WandbMode = Literal["online", "offline"]
 def run_loggers(
     folder: Path, configured: Logger | Iterable[Logger] | bool | None, wandb: WandbMode | None
 ) -> list[Logger]:
-    """The loggers of a run.
+    """The loggers of a run; the CSV file is always one of them.
 
     Args:
         folder: the run's.
@@ -32,8 +32,7 @@ def run_loggers(
         chosen: list[Logger] = [TensorBoardLogger(folder, name="tensorboard", version="")]
     else:
         chosen = [configured] if isinstance(configured, Logger) else list(configured)
-    if not any(isinstance(logger, CSVLogger) for logger in chosen):
-        chosen.insert(0, CSVLogger(folder, name="logs"))
+    chosen.insert(0, CSVLogger(folder, name="logs"))
     if wandb is not None:
         if importlib.util.find_spec("wandb") is None:
             raise UsageError(

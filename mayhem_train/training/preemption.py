@@ -20,7 +20,7 @@ class SaveOnTermination(Callback):
 
     Lightning's own handler lets processes talk to one another wherever the signal finds them, in the middle of a
     gradient's exchange, say. Here the signal is only noted, and all processes agree on it between two steps. One that
-    comes during a validation waits for its end.
+    comes in an epoch's last step or during a validation waits for the validation's end.
 
     Args:
         path: of the checkpoint.
@@ -46,7 +46,15 @@ class SaveOnTermination(Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Tells Lightning, which ends the training as soon as everything of this step is done."""
+        """Tells Lightning, which ends the training as soon as everything of this step is done.
+
+        Not after an epoch's last step: Lightning would leave out the validation and take the epoch for complete.
+        """
+        if any_process(self._noted, pl_module.device) and not trainer.is_last_batch:
+            trainer._signal_connector.received_sigterm = True
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Tells Lightning, which ends the training as soon as everything of this epoch is done."""
         if any_process(self._noted, pl_module.device):
             trainer._signal_connector.received_sigterm = True
 

@@ -20,8 +20,10 @@ _PASSING = ("config", "out", "force", "wandb")
 _EXTENDABLE = {"trainer.max_epochs", "trainer.max_time"}
 
 
-def check_run_folder(folder: Path, settings: dict[str, Any], *, force: bool) -> None:
+def check_run_folder(folder: Path, settings: dict[str, Any], defaults: dict[str, Any], *, force: bool) -> None:
     """Refuses a folder that holds something else than this run; changes nothing.
+
+    A setting that the run does not have, being older than it, counts as the default.
 
     Raises:
         UsageError: it holds a run with other settings and `force` is not set, or no run at all.
@@ -39,7 +41,7 @@ def check_run_folder(folder: Path, settings: dict[str, Any], *, force: bool) -> 
         raise UsageError(
             f"{saved} cannot be read: choose another --out, or pass --force to replace the run."
         ) from error
-    differing = sorted(_differences(before, _lasting(settings)) - _EXTENDABLE)
+    differing = sorted(_differences(_completed(before, defaults), _lasting(settings)) - _EXTENDABLE)
     if differing:
         raise UsageError(
             f"{folder} holds a run with other settings ({', '.join(differing[:4])}): "
@@ -90,6 +92,14 @@ def _write_record(folder: Path, record: Mapping[str, Any]) -> None:
 
 def _lasting(settings: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if name not in _PASSING}
+
+
+def _completed(before: Any, defaults: Any) -> Any:
+    """A run's settings with the defaults of those that it does not have."""
+    if not isinstance(before, dict) or not isinstance(defaults, dict):
+        return before
+    missing = {name: value for name, value in _lasting(defaults).items() if name not in before}
+    return missing | {name: _completed(value, defaults.get(name)) for name, value in before.items()}
 
 
 def _differences(before: Any, after: Any, place: str = "") -> set[str]:

@@ -72,8 +72,11 @@ class Validation:
             thresholds = self._thresholds.compute()
         if "segmentation" in self._network.tasks:
             surfaces = self._surfaces.compute()
-            found |= {"mean_iou": surfaces.mean_iou}
-            found |= {f"iou/{name}": iou for name, iou in surfaces.iou.items()}
+            shown = dict(zip(surfaces.iou, surfaces.confusion.sum(axis=1) > 0, strict=True))
+            # With background alone, calling everything background would be perfect.
+            judged = any(there for name, there in shown.items() if name != "background")
+            found |= {"mean_iou": surfaces.mean_iou if judged else None}
+            found |= {f"iou/{name}": iou if shown[name] else None for name, iou in surfaces.iou.items()}
             found |= {f"false_rate/{name}": r for name, r in surfaces.false_rate.items() if name != "background"}
         headlines = [value for name in ("map", "mean_iou") if (value := found.get(name)) is not None]
         return ValidationScores(found, float(np.mean(headlines)) if headlines else 0.0, thresholds)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import importlib
+import importlib.util
 import inspect
 import re
 from collections.abc import Iterator, Sequence
@@ -40,8 +40,10 @@ def told(error: BaseException, parser: ArgumentParser | None) -> str:
     unknown = _NO_SETTING.search(said)
     if unknown:
         return _no_setting(setting, unknown, said, parser)
-    if broken := re.search(r"Problems parsing config.* line (\d+), column (\d+)\s+(.*)", said, re.DOTALL):
-        return f"A --config file is no YAML from line {broken[1]}, column {broken[2]}: {broken[3].splitlines()[0]}"
+    if not setting and (needed := re.search(r"arguments are required: ([\w., ]+)", said)):
+        return f"{', '.join(f'--{name}' for name in needed[1].split(', '))} must be given"
+    if "WandbLogger" in said and importlib.util.find_spec("wandb") is None:
+        return "WandbLogger needs a Python package that is not installed: `pip install wandb`, or leave it out"
     given = re.search(r"(?:Got value|Given value): (.*)", said)
     if not setting or given is None:
         return " ".join(line.strip() for line in said.splitlines()[:4] if line.strip()).rstrip(".")
