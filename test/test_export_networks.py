@@ -11,6 +11,7 @@ import torch
 from models_small_body import small_body
 from test_export_onnx_file import untie
 from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_train.export.deployable import DeployableNetwork
@@ -18,7 +19,9 @@ from mayhem_train.export.onnx_file import model_card, write_onnx
 from mayhem_train.export.operators import translations
 from mayhem_train.export.parity import check_parity, generated_images
 from mayhem_train.models.bodies import BODIES
+from mayhem_train.models.multi_task import MultiTaskNetwork
 from mayhem_train.models.network import NETWORKS, build_network
+from mayhem_train.models.original import BODY, ORIGINAL_NETWORKS, OneLogit
 from mayhem_train.models.overlaps import suppress_overlaps
 from mayhem_train.models.specification import NetworkSpecification
 from mayhem_train.training.trained_network import TrainedNetwork
@@ -26,6 +29,7 @@ from mayhem_train.training.trained_network import TrainedNetwork
 # Tracing a real body takes most of an export's time, and the heads are what differs.
 REAL_BODIES = {"ssdlite-mtl": "mobilenet_v3_large"}
 SIZES = ((96, 128), (121, 77))
+QUICK = 0.5  # momentum of normalisation that is to see what it normalises in three passes
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -34,8 +38,20 @@ def test_onnx_runtime_says_what_torch_says(name, tmp_path, monkeypatch):
     body = REAL_BODIES.get(name, "small")
     torch.manual_seed(0)
     specification = NetworkSpecification(name, body, 96, 128, ("person", "agv", "pallet"), ("floor",))
-    deployable = DeployableNetwork(untie(build_network(specification, "none"))).eval()
-    path = exported(deployable, tmp_path / "model.onnx")
+    check_everywhere(untie(build_network(specification, "none")), tmp_path / "model.onnx")
+
+
+@pytest.mark.parametrize("name", ORIGINAL_NETWORKS)
+def test_onnx_runtime_says_what_torch_says_of_the_original_networks(name, tmp_path):
+    torch.manual_seed(0)
+    specification = NetworkSpecification(name, BODY, 96, 128, ("person", "agv", "pallet"), ("floor",), "original")
+    check_everywhere(untie_original(build_network(specification, "none")), tmp_path / "model.onnx")
+
+
+def check_everywhere(network: MultiTaskNetwork, path: Path) -> None:
+    """The gate lets the export through, and an image alone gets what it gets among others."""
+    deployable = DeployableNetwork(network).eval()
+    exported(deployable, path)
 
     for height, width in SIZES:
         images = generated_images(2, height, width)
@@ -82,3 +98,28 @@ def exported(deployable: DeployableNetwork, path: Path) -> Path:
     trained = TrainedNetwork(deployable.network.specification, {}, {}, "equal", 0, "ab" * 32, "c0ffee")
     write_onnx(deployable, model_card(trained, deployable.network.tasks), path)
     return path
+
+
+def untie_original(network: MultiTaskNetwork) -> MultiTaskNetwork:
+    """`untie`, where normalisation forgets slowly or is frozen, and the background's logit is always 0."""
+
+    def learn(norm: FrozenBatchNorm2d, inputs: tuple[torch.Tensor]) -> None:
+        variance, mean = torch.var_mean(inputs[0], (0, 2, 3))
+        norm.running_var.lerp_(variance, QUICK)
+        norm.running_mean.lerp_(mean, QUICK)
+
+    hooks = []
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = QUICK
+        elif isinstance(layer, FrozenBatchNorm2d):
+            hooks.append(layer.register_forward_pre_hook(learn))
+    one_logit = dict(network.heads.items()).get("segmentation")
+    if isinstance(one_logit, OneLogit):
+        network.heads["segmentation"] = one_logit.head
+    untie(network)
+    if isinstance(one_logit, OneLogit):
+        network.heads["segmentation"] = one_logit
+    for hook in hooks:
+        hook.remove()
+    return network.eval()
