@@ -116,7 +116,7 @@ def _read_last(path: Path, network: MultiTaskNetwork | None = None) -> tuple[int
 def _finished(cli: TrainingCLI, done: int) -> str:
     """What to do about a run that has come to its end; empty for one that has not."""
     if done >= (cli.trainer.max_epochs or 0):
-        return ": raise --trainer.max_epochs to go on or --force to start anew"
+        return f" with {done} epochs: raise --trainer.max_epochs to go on or --force to start anew"
     stopped = read_record(cli.run_folder).get("stopped_early_after_epoch")
     return "" if stopped is None else f", stopped early after epoch {stopped}: pass --force to start anew"
 

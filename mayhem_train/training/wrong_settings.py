@@ -70,6 +70,10 @@ def _no_setting(setting: str, unknown: re.Match[str], said: str, parser: Argumen
     name = unknown["argument"] or unknown["option"] or f"{unknown['group']}.{unknown['of_group']}"
     known = [] if parser is None else _settings(parser)
     beside = [other for other in known if other.rpartition(".")[0] == name.rpartition(".")[0]]
+    if "." not in name:
+        beside += dict.fromkeys(
+            f"{group}.SETTING" for group, dot, _ in (other.partition(".") for other in known) if dot
+        )
     if beside:
         return f"There is no setting {name!r}: {_among(name, beside)}"
     nearest = difflib.get_close_matches(name, known, 1)
