@@ -100,6 +100,17 @@ def exported(deployable: DeployableNetwork, path: Path) -> Path:
     return path
 
 
+def widest_gaps(logits: torch.Tensor) -> torch.Tensor:
+    """float [C] of float [C, P]: the middle of the widest gap in the middle third.
+
+    A median is one of the logits. Where background's is always 0 that one would fall on either side by rounding.
+    """
+    third = logits.shape[1] // 3
+    middle = logits.sort(dim=1).values[:, third:-third]
+    place = middle.diff(dim=1).argmax(dim=1, keepdim=True)
+    return (middle.gather(1, place) + middle.gather(1, place + 1))[:, 0] / 2
+
+
 def untie_original(network: MultiTaskNetwork) -> MultiTaskNetwork:
     """`untie`, where normalisation forgets slowly or is frozen, and the background's logit is always 0."""
 
@@ -117,7 +128,7 @@ def untie_original(network: MultiTaskNetwork) -> MultiTaskNetwork:
     one_logit = dict(network.heads.items()).get("segmentation")
     if isinstance(one_logit, OneLogit):
         network.heads["segmentation"] = one_logit.head
-    untie(network)
+    untie(network, widest_gaps)
     if isinstance(one_logit, OneLogit):
         network.heads["segmentation"] = one_logit
     for hook in hooks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,8 +28,18 @@ from mayhem_train.training.trained_network import CHECKPOINT_KEY, TrainedNetwork
 SPECIFICATION = NetworkSpecification("lraspp-mtl", "mobilenet_v2", 96, 128, ("person", "agv"), ("floor",))
 
 
-def untie(network: MultiTaskNetwork) -> MultiTaskNetwork:
-    """Fresh heads tie the scores of all boxes; weights of the size that training gives them tell them apart."""
+def medians(logits: torch.Tensor) -> torch.Tensor:
+    """float [C] of float [C, P]."""
+    return logits.median(dim=1).values
+
+
+def untie(network: MultiTaskNetwork, middles: Callable[[torch.Tensor], torch.Tensor] = medians) -> MultiTaskNetwork:
+    """Fresh heads tie the scores of all boxes; weights of the size that training gives them tell them apart.
+
+    Args:
+        network: of which only the heads become others.
+        middles: of each class's logits [C, P], what is to become 0.
+    """
     height, width = network.specification.height, network.specification.width
     with torch.no_grad():
         for layer in network.heads.modules():
@@ -40,9 +51,9 @@ def untie(network: MultiTaskNetwork) -> MultiTaskNetwork:
             network(images.permute(0, 3, 1, 2))
         if "segmentation" in network.tasks:  # neither class may win everywhere
             logits = network.eval()(images.permute(0, 3, 1, 2))["segmentation"]
-            medians = logits.transpose(0, 1).flatten(1).median(dim=1).values
-            biases = [p for p in network.heads["segmentation"].parameters() if p.shape == medians.shape]
-            biases[-1].sub_(medians)
+            levels = middles(logits.transpose(0, 1).flatten(1))
+            biases = [p for p in network.heads["segmentation"].parameters() if p.shape == levels.shape]
+            biases[-1].sub_(levels)
     return network.eval()
 
 
