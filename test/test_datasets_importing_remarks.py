@@ -95,8 +95,8 @@ def test_a_recording_without_any_label_of_a_kind_is_told(tmp_path: Path, capsys:
     found = ["--recordings", str(tmp_path / "recordings"), "--out", str(tmp_path / "index.json")]
     assert main(["import-cvat", str(tmp_path / "a.xml"), *found]) == 0
     assert capsys.readouterr().err.splitlines() == [
-        "Warning: none of the 1 labelled frames of floors has a box, so training takes all of it for background: "
-        "label it, or leave it out.",
-        "Warning: none of the 2 labelled frames of boxes has a surface, so training takes all of it for background: "
-        "label it, or leave it out.",
+        "Warning: no labelled frame of floors (1) has a box, so training takes all of it for background: "
+        "label it, or leave the recording out.",
+        "Warning: no labelled frame of boxes (2) has a surface, so training takes all of it for background: "
+        "label it, or leave the recording out.",
     ]

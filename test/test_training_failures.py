@@ -130,6 +130,15 @@ def test_a_gradient_that_is_not_finite_never_reaches_a_weight(tmp_path: Path, gr
     assert all(torch.isfinite(weight).all() for weight in weights(trained))
 
 
+def test_large_gradients_whose_squares_overflow_are_finite(tmp_path: Path) -> None:
+    class Enlarge(BreakGradient):
+        def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: object) -> None:
+            if trainer.global_step == 1:
+                next(pl_module.network.heads[self.task].parameters()).register_hook(lambda g: g.sign() * 1e25)
+
+    assert fit(module(), scenes(), tmp_path, callbacks=[Enlarge("detection")]).global_step == 2
+
+
 def test_too_many_open_files_are_no_full_disk() -> None:
     with pytest.raises(MayhemError, match="Too many open files: raise `ulimit -n`"), training():
         raise OSError(errno.EMFILE, "Too many open files")

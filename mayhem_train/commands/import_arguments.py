@@ -16,7 +16,7 @@ from mayhem_train.console import console, error_console
 from mayhem_train.datasets.annotations.classes import read_class_map
 from mayhem_train.datasets.annotations.importing import ImportCounts, import_annotations
 from mayhem_train.datasets.annotations.shapes import AnnotationFile
-from mayhem_train.datasets.description.summary import summarise
+from mayhem_train.datasets.description.summary import shown_classes, summarise
 from mayhem_train.datasets.index import DatasetIndex
 from mayhem_train.datasets.splits.split_file import read_split_file
 from mayhem_train.datasets.splits.splitting import SplitPlan
@@ -170,10 +170,10 @@ def _one_sided(index: DatasetIndex) -> list[str]:
         labelled: Counter[str] = Counter()
         for image in index.images:
             frames[image.recording] += 1
-            labelled[image.recording] += bool(ids & image.shown)
+            labelled[image.recording] += bool(ids & shown_classes(image))
         sentences += [
-            f"none of the {count} labelled frames of {recording} has a {kind}, so training takes all of it for "
-            f"background: label it, or leave it out."
+            f"no labelled frame of {recording} ({count}) has a {kind}, so training takes all of it for background: "
+            "label it, or leave the recording out."
             for recording, count in sorted(frames.items())
             if ids and not labelled[recording]
         ]

@@ -24,6 +24,7 @@ from mayhem_train.datasets.samples import Batch, Sample, collate
 from mayhem_train.datasets.transforms.mosaic import Mosaic
 from mayhem_train.datasets.transforms.photometric import Photometric
 from mayhem_train.datasets.transforms.transforms import EvaluationTransform, TrainTransform
+from mayhem_train.recordings.locating import refuse_missing_folder
 
 
 def _number(value: object) -> float:
@@ -96,9 +97,8 @@ class PerceptionDataModule(pl.LightningDataModule):
         self.index = Path(index)
         self.recordings = None if recordings is None else Path(recordings)
         self.images = None if images is None else Path(images)
-        for folder, held in ((self.recordings, "recordings"), (self.images, "extracted images")):
-            if folder is not None and not folder.is_dir():  # before anything is built or downloaded for it
-                raise MayhemError(f"There is no folder {folder}: name the one that holds the {held}.")
+        if self.recordings is not None:  # before a network is built, or its weights are downloaded
+            refuse_missing_folder(self.recordings)
         self.distro = distro
         self.train_transform = TrainTransform(
             size, flip, min_scale, max_scale, aspect, photometric, rotation, transforms or ()

@@ -109,11 +109,6 @@ class LabelledImage:
         """The frame's name."""
         return frame_name(self.recording, self.index)
 
-    @property
-    def shown(self) -> set[int]:
-        """The ids of the classes that are labelled on it."""
-        return {box.category_id for box in self.boxes} | {surface.category_id for surface in self.surfaces}
-
 
 @dataclass(frozen=True)
 class DatasetIndex:

@@ -99,6 +99,12 @@ def open_storage(path: Path) -> Storage:
     raise MayhemError(f"{path} is {inside}no recording (it begins with {head[:8]!r}): name a .mcap, .db3 or .bag file.")
 
 
+def refuse_missing_folder(folder: Path) -> None:
+    """Raises MayhemError where there is no such folder of recordings."""
+    if not folder.is_dir():
+        raise MayhemError(f"There is no folder {folder}: name the one that holds the recordings.")
+
+
 def find_recordings(folder: Path, wanted: Collection[str] | None = None) -> dict[str, Path]:
     """Every recording in `folder` and below, by its stem.
 
@@ -117,8 +123,7 @@ def find_recordings(folder: Path, wanted: Collection[str] | None = None) -> dict
     found: dict[str, Path] = {}
     unreadable: list[OSError] = []
     try:
-        if not folder.is_dir():
-            raise MayhemError(f"There is no folder {folder}: name the one that holds the recordings.")
+        refuse_missing_folder(folder)
         paths = [folder] if _is_recording(folder) else _recordings_below(folder, unreadable)
     except OSError as error:
         raise _cannot_look(error) from error

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mayhem_ros.errors import MayhemError
-from mayhem_train.datasets.index import Category, DatasetIndex
+from mayhem_train.datasets.description.summary import summarise
+from mayhem_train.datasets.index import DatasetIndex
 
 _SHAPES = {"detection": "box", "segmentation": "surface"}
 
@@ -12,24 +13,26 @@ def missing_labels(index: DatasetIndex, tasks: tuple[str, ...]) -> list[str]:
     """A sentence for every class that no frame to train on, or none to validate on, shows.
 
     Args:
-        index: all splits.
+        index: all splits; of train and val there are images.
         tasks: of the network.
 
     Raises:
         MayhemError: no frame to train on has any label of one of the tasks, which would learn that there is nothing.
     """
-    shown = {split: {shown for i in index.split(split).images for shown in i.shown} for split in ("train", "val")}
+    parts = {part.split: part for part in summarise(index)}
     sentences = []
     for task in tasks:
         if task not in _SHAPES:
             continue
-        classes: tuple[Category, ...] = index.things if task == "detection" else index.surfaces
-        if not any(kind.id in shown["train"] for kind in classes):
+        absent = {}
+        for split in ("train", "val"):
+            images = parts[split].images_with_thing if task == "detection" else parts[split].images_with_surface
+            absent[split] = [name for name, count in images.items() if not count]
+        if len(absent["train"]) == len(images):
             raise MayhemError(
                 f"No frame to train on has a {_SHAPES[task]}, so there is no {task} to learn: label some, or choose a "
                 "--model.name without it."
             )
-        absent = {split: [kind.name for kind in classes if kind.id not in shown[split]] for split in shown}
         if absent["train"]:
             sentences.append(f"no frame to train on shows {', '.join(absent['train'])}, which cannot be learned.")
         if absent["val"]:

@@ -11,6 +11,7 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, Wand
 
 from mayhem_ros.errors import UsageError
 
+NEEDS_WANDB = "needs a Python package that is not installed: `pip install wandb`, or leave it out"
 WandbMode = Literal["online", "offline"]
 
 
@@ -35,8 +36,6 @@ def run_loggers(
     chosen.insert(0, CSVLogger(folder, name="logs"))
     if wandb is not None:
         if importlib.util.find_spec("wandb") is None:
-            raise UsageError(
-                "--wandb needs a Python package that is not installed: `pip install wandb`, or leave it out."
-            )
+            raise UsageError(f"--wandb {NEEDS_WANDB}.")
         chosen.append(WandbLogger(name=folder.name, save_dir=folder, project="mayhem", offline=wandb == "offline"))
     return chosen

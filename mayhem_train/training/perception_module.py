@@ -170,9 +170,8 @@ class PerceptionModule(pl.LightningModule):
 
         The loss comes with the factors that Lightning gave it, for mixed precision and for accumulated batches.
         """
-        if (
-            self._left_out and not self._scales_losses
-        ):  # gradients of zero would still move weights by momentum and decay
+        # Gradients of zero would still move weights by momentum and decay.
+        if self._left_out and not self._scales_losses:
             return
         if self._to_be_balanced is None:
             super().backward(loss, *args, **kwargs)
@@ -230,13 +229,15 @@ class PerceptionModule(pl.LightningModule):
             MayhemError: as `_refuse_losses`.
         """
         gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
-        finite = not gradients or bool(torch.isfinite(nn.utils.get_total_norm(gradients)))
-        if not any_process(not finite, self.device):
-            return
-        told = None
-        if not finite:
+        broken = []
+        # The norm is quick and tells nearly always; squares of finite gradients may overflow.
+        if gradients and not torch.isfinite(nn.utils.get_total_norm(gradients)):
             parts = {"body": self.network.body, **self.network.heads, "balancer": self.balancer}
             broken = [part for part, module in parts.items() if not _has_finite_gradients(module)]
+        if not any_process(bool(broken), self.device):
+            return
+        told = None
+        if broken:
             # What is wrong in a head reaches the body too.
             part = next((part for part in reversed(broken) if part != "body"), "body")
             whose = f"{part} loss's gradient" if part in self.network.tasks else f"{part}'s gradient"

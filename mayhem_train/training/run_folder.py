@@ -41,7 +41,7 @@ def check_run_folder(folder: Path, settings: dict[str, Any], defaults: dict[str,
         raise UsageError(
             f"{saved} cannot be read: choose another --out, or pass --force to replace the run."
         ) from error
-    differing = sorted(_differences(_completed(before, defaults), _lasting(settings)) - _EXTENDABLE)
+    differing = sorted(_differences(_completed(before, _lasting(defaults)), _lasting(settings)) - _EXTENDABLE)
     if differing:
         raise UsageError(
             f"{folder} holds a run with other settings ({', '.join(differing[:4])}): "
@@ -98,7 +98,7 @@ def _completed(before: Any, defaults: Any) -> Any:
     """A run's settings with the defaults of those that it does not have."""
     if not isinstance(before, dict) or not isinstance(defaults, dict):
         return before
-    missing = {name: value for name, value in _lasting(defaults).items() if name not in before}
+    missing = {name: value for name, value in defaults.items() if name not in before}
     return missing | {name: _completed(value, defaults.get(name)) for name, value in before.items()}
 
 

@@ -77,7 +77,7 @@ class Validation:
             judged = any(there for name, there in shown.items() if name != "background")
             found |= {"mean_iou": surfaces.mean_iou if judged else None}
             found |= {f"iou/{name}": iou if shown[name] else None for name, iou in surfaces.iou.items()}
-            found |= {f"false_rate/{name}": r for name, r in surfaces.false_rate.items() if name != "background"}
+            found |= {f"false_rate/{name}": r for name, r in surfaces.false_rate.items()}
         headlines = [value for name in ("map", "mean_iou") if (value := found.get(name)) is not None]
         return ValidationScores(found, float(np.mean(headlines)) if headlines else 0.0, thresholds)
 

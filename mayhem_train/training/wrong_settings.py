@@ -13,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 from jsonargparse import ArgumentParser
 
 from mayhem_ros.errors import MayhemError
+from mayhem_train.training.loggers import NEEDS_WANDB
 
 _NO_SETTING = re.compile(
     r"unrecognized arguments: --(?P<argument>[\w.]+)"
@@ -43,7 +44,7 @@ def told(error: BaseException, parser: ArgumentParser | None) -> str:
     if not setting and (needed := re.search(r"arguments are required: ([\w., ]+)", said)):
         return f"{', '.join(f'--{name}' for name in needed[1].split(', '))} must be given"
     if "WandbLogger" in said and importlib.util.find_spec("wandb") is None:
-        return "WandbLogger needs a Python package that is not installed: `pip install wandb`, or leave it out"
+        return f"WandbLogger {NEEDS_WANDB}"
     given = re.search(r"(?:Got value|Given value): (.*)", said)
     if not setting or given is None:
         return " ".join(line.strip() for line in said.splitlines()[:4] if line.strip()).rstrip(".")

@@ -74,7 +74,7 @@ def cooccurrence(index: DatasetIndex) -> NDArray[np.int64]:
     places = {category.id: place for place, category in enumerate(ordered_categories(index))}
     shown = np.zeros((len(index.images), len(places)), np.int64)
     for row, image in enumerate(index.images):
-        for category_id in _shown(image):
+        for category_id in shown_classes(image):
             shown[row, places[category_id]] = 1
     return shown.T @ shown
 
@@ -101,7 +101,7 @@ def _summary(part: DatasetIndex, name: str) -> SplitSummary:
         split=name,
         recordings=tuple(sorted({image.recording for image in part.images})),
         images=len(part.images),
-        empty=sum(not _shown(image) for image in part.images),
+        empty=sum(not shown_classes(image) for image in part.images),
         boxes={category.name: sum(sizes[category.id]) for category in part.things},
         crowds={category.name: crowds[category.id] for category in part.things},
         sizes={category.name: BoxSizes(*sizes[category.id]) for category in part.things},
@@ -111,7 +111,7 @@ def _summary(part: DatasetIndex, name: str) -> SplitSummary:
     )
 
 
-def _shown(image: LabelledImage) -> set[int]:
+def shown_classes(image: LabelledImage) -> set[int]:
     """Ids of the categories that an image shows; a surface label without a pixel shows nothing."""
     return {label.category_id for label in image.boxes} | {
         label.category_id for label in image.surfaces if np.asarray(rle_codec.area(label.rle)) > 0
