@@ -199,6 +199,7 @@ def test_force_never_removes_what_is_no_run(data, tmp_path, capsys):
         (["--trainer.precision", "16-mixed"], "--trainer.precision 16-mixed needs a GPU: on the CPU choose bf16-mixed"),
         (["--trainer.max_epochs", "many"], "--trainer.max_epochs is many: give a whole number"),
         (["--data.size", "[8, 8]"], "32 pixels"),
+        (["--config"], "--config names no file: name one such as config/train/lraspp-mtl.yaml"),
         (["--config", "nothing.yaml"], "There is no nothing.yaml, which --config names: name one such as config/train"),
         (["--trainer.accelerator", "abacus"], "abacus"),
         (["--trainer.max_epochs", "-1"], "max_epochs"),

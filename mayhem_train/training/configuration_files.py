@@ -34,6 +34,8 @@ def before_other_arguments(arguments: Sequence[str]) -> list[str]:
 
 
 def _check(path: str) -> None:
+    if not path:
+        raise UsageError(f"--config names no file: name one such as {_EXAMPLE}.")
     try:
         settings = yaml.safe_load(Path(path).read_text())
     except FileNotFoundError:
