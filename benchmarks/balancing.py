@@ -12,6 +12,7 @@ order, so that it is compared with ours without them.
 
 from __future__ import annotations
 
+import mayhem_train  # isort: skip  # noqa: F401 - before torch, whose threads it tells how to wait
 import argparse
 import statistics
 import sys

@@ -8,6 +8,7 @@ method that weighs the tasks are computed from the same gradients, and compared 
 
 from __future__ import annotations
 
+import mayhem_train  # isort: skip  # noqa: F401 - before torch, whose threads it tells how to wait
 import argparse
 import statistics
 from itertools import chain, repeat

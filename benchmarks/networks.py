@@ -10,6 +10,7 @@ and a batch. Rounds go through all networks in turn, so that a noisy machine hit
 
 from __future__ import annotations
 
+import mayhem_train  # isort: skip  # noqa: F401 - before torch, whose threads it tells how to wait
 import argparse
 import statistics
 import tempfile

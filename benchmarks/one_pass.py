@@ -13,6 +13,7 @@ Without a network, and without that environment, leave it out with --without-riv
 
 from __future__ import annotations
 
+import mayhem_train  # isort: skip  # noqa: F401 - before torch, whose threads it tells how to wait
 import argparse
 import shutil
 import site

@@ -18,6 +18,8 @@ NOT_ON_THE_ROBOT = {"torch", "torchvision", "lightning", "pytorch_lightning", "r
 # What each room of mayhem_train may import, besides itself and what lies outside the package.
 SHARED = {"console", "outputs", "shipped", "naming"}
 ROOMS_BELOW = {
+    "__init__": {"waiting_threads"},
+    "waiting_threads": set[str](),
     "console": set[str](),
     "naming": set[str](),
     "outputs": set[str](),
