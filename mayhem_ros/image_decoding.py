@@ -9,15 +9,17 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from mayhem_ros.errors import MayhemError
+from mayhem_ros.intensity_range import GREATEST_SAMPLE, IntensityRange
 
 
-def decode_image(message: Any) -> NDArray[np.uint8]:
+def decode_image(message: Any, intensity_range: IntensityRange | None = None) -> NDArray[np.uint8]:
     """A `sensor_msgs/Image` or `sensor_msgs/CompressedImage` as uint8 [H, W, 3] RGB, C-contiguous.
 
     Only the fields count, so messages of rclpy (`data` an `array('B')`) and of rosbags (`data` an ndarray) both work.
     A tight `rgb8` image is not copied: the result is a view of `message.data`, so do not write to it. Rows are `step`
     bytes apart; 16-bit samples follow `is_bigendian` and are scaled to 0..255; `8UC3` and `8UC4` are taken for OpenCV's
-    BGR and BGRA. A compressed image is what its bytes say (JPEG or PNG, in these formats' own colours), whatever its
+    BGR and BGRA. Of 16-bit grey and Bayer images (raw or PNG) `intensity_range` is shown, rounded to the nearest level
+    and of two equally near to the even one; None shows all of 0..65535, as colour of 16 bits always does. A compressed image is what its bytes say (JPEG or PNG, in these formats' own colours), whatever its
     `format`, unless that names a depth format. An orientation in its EXIF data is ignored: the camera's calibration
     knows nothing of it.
 
@@ -25,10 +27,25 @@ def decode_image(message: Any) -> NDArray[np.uint8]:
         MayhemError: the message is no colour or grey image, or its data do not fit its description.
     """
     if hasattr(message, "encoding"):
-        return _decode_raw(message)
+        return _decode_raw(message, intensity_range)
     if hasattr(message, "format"):
-        return _decode_compressed(message)
+        return _decode_compressed(message, intensity_range)
     raise MayhemError(f"A message of type {type(message).__name__} is no sensor_msgs/Image or CompressedImage.")
+
+
+def sixteen_bit_samples(message: Any) -> NDArray[np.uint16] | None:
+    """The samples [H, W] that an intensity range is for, grey or Bayer; None for any other image.
+
+    Raises:
+        MayhemError: as `decode_image`.
+    """
+    if hasattr(message, "encoding"):
+        layout = _LAYOUTS.get(message.encoding, _LAYOUTS.get(message.encoding.lower()))
+        if layout is None or layout.sample != np.uint16 or layout.channels > 1:
+            return None
+        return pixel_view(message, np.uint16)[..., 0]
+    data = bytes(memoryview(message.data))
+    return _decode_file(data, message, cv2.IMREAD_UNCHANGED) if _is_grey_of_sixteen_bits(data) else None
 
 
 class _Layout(NamedTuple):
@@ -71,7 +88,7 @@ _DEPTH_ENCODINGS = ("16UC1", "16SC1", "32FC1", "64FC1")
 _YUV = (cv2.COLOR_YUV2RGB_UYVY, cv2.COLOR_YUV2RGB_YUYV, cv2.COLOR_YUV2RGB_YVYU)
 
 
-def _decode_raw(message: Any) -> NDArray[np.uint8]:
+def _decode_raw(message: Any, intensity_range: IntensityRange | None) -> NDArray[np.uint8]:
     encoding = message.encoding
     if encoding in _DEPTH_ENCODINGS:
         raise MayhemError(f"The image's encoding is {encoding}, which is depth, not colour: choose a colour topic.")
@@ -89,8 +106,14 @@ def _decode_raw(message: Any) -> NDArray[np.uint8]:
     except cv2.error as error:
         height, width = pixels.shape[:2]
         raise MayhemError(f"OpenCV cannot convert a {width}x{height} {encoding} image.") from error
-    # The same rounding as cv_bridge: 65535 becomes 255.
-    return rgb if rgb.dtype == np.uint8 else cv2.convertScaleAbs(rgb, alpha=255 / 65535)  # type: ignore[return-value]
+    return rgb if rgb.dtype == np.uint8 else _scaled(rgb, intensity_range if layout.channels == 1 else None)
+
+
+def _scaled(samples: NDArray[Any], intensity_range: IntensityRange | None) -> NDArray[np.uint8]:
+    """16-bit samples in eight bits; at full range with the same rounding as cv_bridge."""
+    low, high = intensity_range or (0, GREATEST_SAMPLE)
+    above = np.maximum(samples, low) - low if low else samples
+    return cv2.convertScaleAbs(above, alpha=255 / (high - low))  # type: ignore[return-value]
 
 
 def pixel_view(message: Any, dtype: DTypeLike, channels: int = 1) -> NDArray[Any]:
@@ -156,12 +179,26 @@ _JPEG_START, _JPEG_SCAN, _JPEG_END = b"\xff\xd8", b"\xff\xda", b"\xff\xd9"
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 
-def _decode_compressed(message: Any) -> NDArray[np.uint8]:
+def _decode_compressed(message: Any, intensity_range: IntensityRange | None) -> NDArray[np.uint8]:
     if "compressedDepth" in message.format or any(encoding in message.format for encoding in _DEPTH_ENCODINGS):
         raise MayhemError(
             f"The compressed image's format is {message.format!r}, which is depth, not colour: choose a colour topic."
         )
     data = bytes(memoryview(message.data))
+    if intensity_range is not None and _is_grey_of_sixteen_bits(data):
+        samples = _decode_file(data, message, cv2.IMREAD_UNCHANGED)
+        return cv2.cvtColor(_scaled(samples, intensity_range), cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
+    bgr = _decode_file(data, message, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr)  # type: ignore[return-value]
+
+
+def _is_grey_of_sixteen_bits(data: bytes) -> bool:
+    """Whether a file is a PNG whose head says so: its bit depth and its colour type."""
+    return data.startswith(_PNG_START) and data[24:26] == b"\x10\0"
+
+
+def _decode_file(data: bytes, message: Any, flags: int) -> NDArray[Any]:
+    """What OpenCV makes of a whole JPEG or PNG file."""
     found = f"The compressed image of {len(data)} bytes (format {message.format!r})"
     if data.startswith(_JPEG_START):
         # OpenCV fills the missing part of a cut-off file with grey. Scan data never hold these two bytes.
@@ -173,9 +210,9 @@ def _decode_compressed(message: Any) -> NDArray[np.uint8]:
     if not whole:
         raise MayhemError(f"{found} is cut off: its end is missing.")
     try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise MayhemError(f"{found} cannot be decoded by OpenCV.") from error
-    if bgr is None:
+    if pixels is None:
         raise MayhemError(f"{found} is damaged: OpenCV cannot decode it.")
-    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr)  # type: ignore[return-value]
+    return pixels
