@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
-from mayhem_ros.image_decoding import decode_image
 from mayhem_train.console import track
-from mayhem_train.recordings.depth import decode_depth, is_depth_message, is_image_message
+from mayhem_train.recordings.image_sample import ImageSample, sample_image
 from mayhem_train.recordings.recording import Recording, Topic
 from mayhem_train.recordings.verification import Verification, verify_recording
 
@@ -27,8 +26,7 @@ class TopicReport:
         largest_gap_s: the longest time between two messages by the same clock, None with fewer than two messages.
         duplicated_stamps: messages whose header stamp is the one of the message before; None without headers.
         backward_stamps: messages whose header stamp is earlier than the one of the message before.
-        width, height: of the first image in pixels, of the last one where that cannot be read; None for other types.
-        encoding: of the same image; a compressed image's `format`.
+        width, height, encoding: as in `ImageSample`; None for other types.
         gaps: how many times are longer than twice the median one by the same clock, None with fewer than two messages.
     """
 
@@ -82,7 +80,7 @@ class RecordingReport:
 
 
 def inspect_recording(recording: Recording, *, verify: bool = False) -> RecordingReport:
-    """Goes through every message's head once, and reads the first and the last message of every topic.
+    """Goes through every message's head once, reads the ends of every topic, and decodes an image of each camera.
 
     Args:
         verify: reads every message and decodes every image as well.
@@ -131,7 +129,12 @@ def _topic(recording: Recording, topic: Topic, stamps: NDArray[np.int64] | None,
     periods = np.diff(times)
     median = float(np.median(periods)) if len(periods) else 0.0
     waits = np.diff(np.maximum.accumulate(times))  # a stamp that went back makes no gap before the next
-    width, height, encoding = _image(recording, topic, problems)
+    image = ImageSample()
+    if topic in recording.image_topics:
+        image = sample_image(recording, topic)
+        problems.extend(image.problems)
+    else:
+        _read_ends(recording, topic, problems)
     return TopicReport(
         name=topic.name,
         type=topic.type,
@@ -140,30 +143,17 @@ def _topic(recording: Recording, topic: Topic, stamps: NDArray[np.int64] | None,
         largest_gap_s=float(waits.max()) / 1e9 if len(waits) else None,
         duplicated_stamps=None if steps is None else int((steps == 0).sum()),
         backward_stamps=None if steps is None else int((steps < 0).sum()),
-        width=width,
-        height=height,
-        encoding=encoding,
+        width=image.width,
+        height=image.height,
+        encoding=image.encoding,
         gaps=int((waits > 2 * median).sum()) if len(waits) else None,
     )
 
 
-def _image(recording: Recording, topic: Topic, problems: list[str]) -> tuple[int | None, int | None, str | None]:
-    """Width, height and encoding of the first image; reads the topic's last message too, to see that it can be."""
-    found: tuple[int | None, int | None, str | None] = (None, None, None)
+def _read_ends(recording: Recording, topic: Topic, problems: list[str]) -> None:
+    """Reads the first and the last message of a topic, to see that they can be."""
     for index in sorted({0, topic.count - 1} if topic.count else ()):
         try:
-            message = recording.read_message(topic.name, index)
-            if found[0] is None and topic in recording.image_topics and is_image_message(message):
-                found = None, None, getattr(message, "format", None)
-                with recording.naming(topic.name, index):
-                    found = _described(message)
+            recording.read_message(topic.name, index)
         except MayhemError as error:
             problems.append(str(error))
-    return found
-
-
-def _described(message: Any) -> tuple[int, int, str]:
-    if hasattr(message, "encoding"):
-        return message.width, message.height, message.encoding
-    pixels = decode_depth(message).pixels if is_depth_message(message) else decode_image(message)
-    return pixels.shape[1], pixels.shape[0], message.format

@@ -1,0 +1,70 @@
+"""One image of a topic, decoded: what its camera sends, and whether it can be decoded at all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from mayhem_ros.errors import MayhemError
+from mayhem_train.recordings.depth import is_depth_message, is_image_message
+from mayhem_train.recordings.recording import Recording, Topic
+
+
+@dataclass(frozen=True)
+class ImageSample:
+    """What was found of an image topic.
+
+    Attributes:
+        width, height: in pixels, of the image that was decoded, else as a raw one says; None where neither is known.
+        encoding: of the same image; a compressed image's `format`.
+        message: the image that was decoded, None where none could be.
+        pixels: what it decodes to: uint8 [H, W, 3] RGB, or depth as `DepthImage` has it.
+        problems: one sentence each, on messages that could not be read, or on the topic where none can be decoded.
+    """
+
+    width: int | None = None
+    height: int | None = None
+    encoding: str | None = None
+    message: Any = None
+    pixels: NDArray[Any] | None = None
+    problems: tuple[str, ...] = ()
+
+
+def sample_image(recording: Recording, topic: Topic) -> ImageSample:
+    """Decodes the topic's first image, the last where that fails; the last message is read in any case."""
+    found = ImageSample()
+    unreadable, undecodable = [], []
+    for index in sorted({0, topic.count - 1} if topic.count else ()):
+        try:
+            message = recording.read_message(topic.name, index)
+        except MayhemError as error:
+            unreadable.append(str(error))
+            continue
+        if found.pixels is not None or not is_image_message(message):
+            continue
+        try:
+            found = _decoded(recording, topic, index, message)
+        except MayhemError as error:
+            undecodable.append(str(error))
+            found = _as_it_says(message)
+    if undecodable and found.pixels is None:
+        undecodable = [f"The images on {topic.name} of {recording.path} cannot be decoded: {undecodable[0]}"]
+    return ImageSample(**{**vars(found), "problems": (*unreadable, *undecodable)})
+
+
+def _decoded(recording: Recording, topic: Topic, index: int, message: Any) -> ImageSample:
+    if is_depth_message(message, topic.name):
+        pixels: NDArray[Any] = recording.read_depth(topic.name, index).pixels
+    else:
+        pixels = recording.read_image(topic.name, index)
+    return ImageSample(pixels.shape[1], pixels.shape[0], _encoding(message), message, pixels)
+
+
+def _as_it_says(message: Any) -> ImageSample:
+    return ImageSample(getattr(message, "width", None), getattr(message, "height", None), _encoding(message))
+
+
+def _encoding(message: Any) -> str:
+    return str(message.encoding if hasattr(message, "encoding") else message.format)
