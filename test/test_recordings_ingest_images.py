@@ -134,7 +134,7 @@ def test_flawed_jpegs_are_extracted_counted_and_named_whatever_the_threads(
         assert main(["ingest", str(path), "--out", str(out), "--colour", colour, "--workers", workers]) == 0
         output = capfd.readouterr()
         assert output.err == ""
-        assert f"5 JPEG images on {COLOUR} are flawed, but were decoded: ingest.json names them." in output.out
+        assert f"5 images on {COLOUR} are flawed, but were decoded: ingest.json names them." in output.out
         manifests.add((out / "drive" / "ingest.json").read_text())
     (topic,) = json.loads(manifests.pop())["topics"]
     assert manifests == set()

@@ -128,12 +128,12 @@ def _table(rows: Sequence[AuditRow]) -> Table:
 
 
 def _flawed(rows: Sequence[AuditRow]) -> Iterator[str]:
-    """A line for each recording with JPEG images that are damaged, but gave a picture."""
+    """A line for each recording with images that are not as they should be, but gave a picture."""
     for recording in dict.fromkeys(row.recording for row in rows):
         own = [f"{row.name} ({row.flaw})" for row in rows if row.recording == recording and row.flaw is not None]
         if own:
             more = f", and {len(own) - _NAMED} more" if len(own) > _NAMED else ""
-            yield f"{len(own)} JPEG images are flawed, but were decoded: {', '.join(own[:_NAMED])}{more}"
+            yield f"{len(own)} images are flawed, but were decoded: {', '.join(own[:_NAMED])}{more}"
 
 
 def _say(line: str) -> None:

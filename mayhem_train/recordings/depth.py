@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from mayhem_ros.decoded_image import MAX_PIXELS
 from mayhem_ros.errors import MayhemError
-from mayhem_ros.image_decoding import pixel_view
+from mayhem_ros.image_files import decode_file
+from mayhem_ros.png import PNG_START
+from mayhem_ros.raw_encodings import DEPTH_ENCODINGS
+from mayhem_ros.raw_images import pixel_view
+from mayhem_ros.tiff import TIFF_STARTS
 
 MILLIMETRES, METRES = 0.001, 1.0
 
@@ -24,10 +28,12 @@ class DepthImage:
         pixels: uint16 or float32 [H, W], the recorded values; they may be read-only. 0 or NaN where nothing was
             measured.
         metres_per_unit: metres that one unit of `pixels` stands for: 0.001 for uint16, 1.0 for float32.
+        flaws: what of the message is not as it should be though it gave a picture.
     """
 
     pixels: NDArray[np.uint16] | NDArray[np.float32]
     metres_per_unit: float
+    flaws: tuple[str, ...] = ()
 
 
 def decode_depth(message: Any) -> DepthImage:
@@ -61,45 +67,43 @@ def is_depth_message(message: Any, topic: str = "") -> bool:
     """
     named = "depth" in topic.lower()
     if hasattr(message, "encoding"):
-        return message.encoding.upper() in _DEPTH_ENCODINGS or (named and message.encoding == "mono16")
+        return message.encoding.upper() in DEPTH_ENCODINGS or (named and message.encoding == "mono16")
     if not hasattr(message, "format"):
         return False
     said = message.format.lower()
-    if any(name.lower() in said for name in ("compressedDepth", *_DEPTH_ENCODINGS)):
+    if any(name.lower() in said for name in ("compressedDepth", *DEPTH_ENCODINGS)):
         return True
     head = bytes(message.data[:26])
-    return named and head.startswith(_PNG) and head[24:] == _GREY_OF_16_BITS
+    return named and head.startswith(PNG_START) and head[24:] == _GREY_OF_16_BITS
 
 
-_DEPTH_ENCODINGS = ("16UC1", "16SC1", "32FC1", "64FC1")
 _GREY_OF_16_BITS = bytes((16, 0))  # a PNG's bit depth and colour type
 _INTEGER, _FLOAT = ("16UC1", "mono16"), ("32FC1",)
 _RAW = {**dict.fromkeys(_INTEGER, np.uint16), **dict.fromkeys(_FLOAT, np.float32)}
 
 # The header that compressed_depth_image_transport writes: the kind of quantisation and its two parameters.
 _HEADER = struct.Struct("<iff")
-_PNG, _TIFF = b"\x89PNG\r\n\x1a\n", (b"II*\x00", b"MM\x00*")
-_PNG_END = b"IEND\xaeB`\x82"
 
 
 def _decode_raw(message: Any) -> DepthImage:
     dtype = _RAW.get(message.encoding)
     if dtype is None:
         raise MayhemError(f"The image's encoding is {message.encoding!r}, which is no depth ({', '.join(_RAW)}).")
-    return _depth_image(np.ascontiguousarray(pixel_view(message, dtype)[..., 0]))
+    pixels, flaws = pixel_view(message, dtype)
+    return replace(_depth_image(np.ascontiguousarray(pixels[..., 0])), flaws=flaws)
 
 
 def _decode_compressed(message: Any) -> DepthImage:
     data = bytes(memoryview(message.data))
     found = f"The compressed image of {len(data)} bytes (format {message.format!r})"
-    if data.startswith((_PNG, *_TIFF)):
+    if data.startswith((PNG_START, *TIFF_STARTS)):
         pixels = _decode_file(data, found)
         if pixels.dtype == np.uint16 and any(name in message.format for name in _FLOAT):
             raise MayhemError(f"{found} lacks the header that says how its metres were quantised.")
         return _depth_image(pixels)
     # The bytes say what they are; old transports leave "compressedDepth" out of the format.
     body = data[_HEADER.size :]
-    if body.startswith(_PNG):
+    if body.startswith(PNG_START):
         pixels = _decode_file(body, found)
     elif "compressedDepth rvl" in message.format:
         from mayhem_train.recordings.rvl import decode_rvl  # needs numba, which little else does
@@ -118,14 +122,7 @@ def _decode_compressed(message: Any) -> DepthImage:
 
 def _decode_file(data: bytes, found: str) -> NDArray[Any]:
     """A PNG's or TIFF's pixels as they are."""
-    if data.startswith(_PNG) and _PNG_END not in data:
-        raise MayhemError(f"{found} is cut off: its end is missing.")
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise MayhemError(f"{found} cannot be decoded by OpenCV.") from error
-    if pixels is None:
-        raise MayhemError(f"{found} is damaged: OpenCV cannot decode it.")
+    pixels = decode_file(data, MAX_PIXELS, found)
     if pixels.ndim != 2 or pixels.dtype not in (np.uint16, np.float32):
         shape = "x".join(map(str, pixels.shape))
         raise MayhemError(f"{found} holds {shape} pixels of {pixels.dtype}, which is no depth.")

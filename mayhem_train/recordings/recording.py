@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_ros.image_decoding import decode_image
+from mayhem_ros.image_decoding import DecodedImage, decode_with_flaws
 from mayhem_train.console import error_console
 from mayhem_train.recordings.cache import FileVersion
 from mayhem_train.recordings.depth import DepthImage, decode_depth, is_depth_message, is_image_message
@@ -227,9 +227,13 @@ class Recording:
             UsageError: there is no such topic.
             MayhemError: as `read_message`, or the message is no colour image that can be decoded.
         """
+        return self.read_with_flaws(topic, index).pixels
+
+    def read_with_flaws(self, topic: str, index: int) -> DecodedImage:
+        """An image message decoded, and what is wrong with it though it could be; raises as `read_image` does."""
         message = self.read_message(topic, index)
         with self.naming(topic, index):
-            return decode_image(message)
+            return decode_with_flaws(message)
 
     def read_depth(self, topic: str, index: int) -> DepthImage:
         """A depth message's pixels exactly as recorded: uint16 or float32 [H, W], and the metres of one unit.

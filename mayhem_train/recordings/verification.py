@@ -5,17 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from mayhem_ros.errors import MayhemError
-from mayhem_ros.image_decoding import decode_image
+from mayhem_ros.image_decoding import DecodedImage, decode_with_flaws
 from mayhem_train.console import progress_bar, track
 from mayhem_train.recordings.cache import FileVersion
-from mayhem_train.recordings.depth import decode_depth, is_depth_message, is_image_message
+from mayhem_train.recordings.depth import DepthImage, decode_depth, is_depth_message, is_image_message
 from mayhem_train.recordings.index_cache import forget, load_content_hash, save_content_hash
-from mayhem_train.recordings.jpeg_flaws import jpeg_flaws
 from mayhem_train.recordings.recording import Recording
 
 NAMED = 3
@@ -33,8 +31,8 @@ class Verification:
         messages: how many were read, and of known types deserialised.
         images: how many of them were decoded.
         damaged: by topic how many messages could not be read or decoded, only topics that have such.
-        flawed: by topic how many JPEG images libjpeg found corrupt and OpenCV decoded all the same: some cameras write
-            such, and so do flipped bytes.
+        flawed: by topic how many images were decoded though something is wrong with them: JPEG files with flipped bytes
+            or without an end, raw images whose `step` cannot be true.
         wrong_files: how often a file contradicts its own checksums or structure, or its hash when last verified.
         problems: one sentence each: what is wrong with the files, the first damaged messages of a topic, images of
             another size than most of their topic.
@@ -67,12 +65,11 @@ def verify_recording(recording: Recording) -> Verification:
                 recording.read_serialised(topic, index)
                 unknown[topic] += 1
             elif topic in sizes:
-                found: list[str] = []
-                size = _decoded_size(recording, topic, index, found)
-                if size is not None:
-                    sizes[topic][size] += 1
-                if found:
-                    flaws.setdefault(topic, []).append(f"{index} ({found[0]})")
+                decoded = _decoded(recording, topic, index)
+                if decoded is not None:
+                    sizes[topic][decoded.pixels.shape[1], decoded.pixels.shape[0]] += 1
+                    if decoded.flaws:
+                        flaws.setdefault(topic, []).append(f"{index} ({decoded.flaws[0]})")
             else:
                 recording.read_message(topic, index)
             read += 1
@@ -90,7 +87,7 @@ def verify_recording(recording: Recording) -> Verification:
         for topic, count in unknown.items()
     )
     problems.extend(
-        f"{len(texts)} JPEG images on {topic} of {recording.path} are flawed, but were decoded: "
+        f"{len(texts)} images on {topic} of {recording.path} are flawed, but were decoded: "
         f"{', '.join(texts[:NAMED])}{'…' if len(texts) > NAMED else '.'}"
         for topic, texts in flaws.items()
     )
@@ -110,17 +107,13 @@ def _places(recording: Recording) -> Iterator[tuple[str, int]]:
     return recording.places([topic.name for topic in recording.topics])
 
 
-def _decoded_size(recording: Recording, topic: str, index: int, flaws: list[str]) -> tuple[int, int] | None:
-    """An image's width and height after it was decoded as what it says it is; appends what libjpeg says of it.
-
-    None for a message of another type that strayed among the images.
-    """
+def _decoded(recording: Recording, topic: str, index: int) -> DecodedImage | DepthImage | None:
+    """An image decoded as what it says it is; None for a message of another type that strayed among the images."""
     message = recording.read_message(topic, index)
     if not is_image_message(message):
         return None
-    with recording.naming(topic, index), jpeg_flaws(flaws) if hasattr(message, "format") else nullcontext():
-        pixels = decode_depth(message).pixels if is_depth_message(message) else decode_image(message)
-    return pixels.shape[1], pixels.shape[0]
+    with recording.naming(topic, index):
+        return decode_depth(message) if is_depth_message(message) else decode_with_flaws(message)
 
 
 def _hash(path: Path, problems: list[str]) -> str:

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 from mayhem_train.recordings.ingest.spool import Fields
 
-FILE_FIELDS: Fields = (("width", "<u4"), ("height", "<u4"), ("suffix", "<i4"), ("suspect", "?"))
+FILE_FIELDS: Fields = (("width", "<u4"), ("height", "<u4"), ("suffix", "<i4"), ("flawed", "?"))
 """Of a message that becomes a file: columns and rows of its image or cloud, the file's suffix with its dot, and whether
-the decoder complained of this image or, in another thread meanwhile, of another."""
+something is wrong with its image though it could be decoded."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Extracted:
     suffix: str = ""
 
     @classmethod
-    def file(cls, width: int, height: int, data: bytes, suffix: str, *, suspect: bool = False) -> Extracted:
+    def file(cls, width: int, height: int, data: bytes, suffix: str, *, flawed: bool = False) -> Extracted:
         """A file, with a row of `FILE_FIELDS`."""
-        return cls(((width, height, suffix, suspect),), data, suffix)
+        return cls(((width, height, suffix, flawed),), data, suffix)
 
 
 class Extractor(Protocol):

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from mayhem_ros.errors import MayhemError
+from mayhem_ros.image_decoding import decode_with_flaws
+from mayhem_train.recordings.depth import decode_depth
 from mayhem_train.recordings.ingest.claim import write_whole
 from mayhem_train.recordings.ingest.extraction import Extracted
-from mayhem_train.recordings.ingest.images import decode_colour
 from mayhem_train.recordings.ingest.places import image_file
 from mayhem_train.recordings.ingest.spool import Names, Spool
-from mayhem_train.recordings.ingest.topics import FILE_KINDS, ChosenTopic
+from mayhem_train.recordings.ingest.topics import DEPTH, FILE_KINDS, ChosenTopic
 from mayhem_train.recordings.recording import Recording
 
 Progress = Callable[[int, int], None]
@@ -102,10 +103,11 @@ class ExtractionPass:
             return str(error)
         return "It could not be read at first, but can be now: pass --force to ingest again."
 
-    def flaw(self, number: int, index: int) -> str | None:
-        """What the decoder complains of in a colour image that was extracted; nothing else may be decoded meanwhile."""
-        _, flaws = decode_colour(self.recording.read_message(self.topics[number].topic.name, index))
-        return flaws[0] if flaws else None
+    def flaw(self, number: int, index: int) -> str:
+        """What is wrong with a flawed image that was extracted."""
+        chosen = self.topics[number]
+        message = self.recording.read_message(chosen.topic.name, index)
+        return (decode_depth(message) if chosen.kind == DEPTH else decode_with_flaws(message)).flaws[0]
 
     def _in_order(self, threads: int) -> Iterator[_Work]:
         """The work in the order of time, begun a little before it is given out, so that memory stays flat."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
-from mayhem_ros.image_decoding import decode_image
+from mayhem_ros.image_decoding import decode_with_flaws
 from mayhem_train.recordings.depth import DepthImage, decode_depth
 from mayhem_train.recordings.ingest.extraction import FILE_FIELDS, Extracted
 from mayhem_train.recordings.ingest.png import png_bytes
 from mayhem_train.recordings.ingest.spool import Fields
-from mayhem_train.recordings.jpeg_flaws import jpeg_flaws
 
 # OpenCV's compressed float TIFF needs a predictor that few readers know, and thirty times as long.
 _TIFF = [cv2.IMWRITE_TIFF_COMPRESSION, cv2.IMWRITE_TIFF_COMPRESSION_NONE]
@@ -32,7 +30,8 @@ class ColourExtractor:
 
     def extract(self, message: Any) -> Extracted:
         """Decodes and encodes; raises MayhemError where the message is no colour image that can be decoded."""
-        image, flaws = decode_colour(message)
+        decoded = decode_with_flaws(message)
+        image = decoded.pixels
         height, width = image.shape[:2]
         if self.form == "jpg" and hasattr(message, "format") and bytes(message.data[:2]) == b"\xff\xd8":
             data = message.data.tobytes()
@@ -41,7 +40,7 @@ class ColourExtractor:
         else:
             bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
             data = _encoded(bgr, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, self.jpeg_quality])
-        return Extracted.file(width, height, data, f".{self.form}", suspect=bool(flaws))
+        return Extracted.file(width, height, data, f".{self.form}", flawed=bool(decoded.flaws))
 
 
 @dataclass(frozen=True)
@@ -59,15 +58,10 @@ class DepthExtractor:
         if self.form == "png" and not is_integer:
             raise MayhemError("The depth is in float metres, which a 16-bit PNG cannot hold: write it as TIFF.")
         if is_integer and self.form != "tiff":
-            return Extracted.file(width, height, png_bytes(np.asarray(depth.pixels, np.uint16)), ".png")
-        return Extracted.file(width, height, _encoded(depth_metres(depth), ".tiff", _TIFF), ".tiff")
-
-
-def decode_colour(message: Any) -> tuple[NDArray[np.uint8], list[str]]:
-    """A colour message as uint8 [H, W, 3] RGB, and what libjpeg complained of while it was decoded, in any thread."""
-    flaws: list[str] = []
-    with jpeg_flaws(flaws) if hasattr(message, "format") else nullcontext():
-        return decode_image(message), flaws
+            data = png_bytes(np.asarray(depth.pixels, np.uint16))
+            return Extracted.file(width, height, data, ".png", flawed=bool(depth.flaws))
+        data = _encoded(depth_metres(depth), ".tiff", _TIFF)
+        return Extracted.file(width, height, data, ".tiff", flawed=bool(depth.flaws))
 
 
 def depth_metres(depth: DepthImage) -> NDArray[np.float32]:

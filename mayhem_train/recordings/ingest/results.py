@@ -122,19 +122,16 @@ class _Results:
             entry.update(self._stamps(chosen, spool))
         if chosen.kind in FILE_KINDS and chosen.extractor is not None and usable.any():
             entry.update(self._sizes(chosen, spool, usable))
-            entry.update(self._flaws(number, name, indices[usable & spool.column("suspect")].tolist()))
+            entry.update(self._flaws(number, name, indices[usable & spool.column("flawed")].tolist()))
         return entry
 
-    def _flaws(self, number: int, topic: str, suspects: list[int]) -> dict[str, Any]:
-        """The images that were decoded although the decoder complained of them; each suspect is looked at alone."""
-        looked_at = ((index, self._extraction.flaw(number, index)) for index in suspects)
-        flawed = [{"index": index, "reason": flaw} for index, flaw in looked_at if flaw is not None]
+    def _flaws(self, number: int, topic: str, flawed: list[int]) -> dict[str, Any]:
+        """The images that were decoded although something is wrong with them, and what that is of the first of them."""
         if not flawed:
             return {}
-        self._remarks.append(
-            f"{len(flawed)} JPEG images on {topic} are flawed, but were decoded: ingest.json names them."
-        )
-        return {"flawed": len(flawed), "flaws": flawed[:_NAMED]}
+        self._remarks.append(f"{len(flawed)} images on {topic} are flawed, but were decoded: ingest.json names them.")
+        flaws = [{"index": index, "reason": self._extraction.flaw(number, index)} for index in flawed[:_NAMED]]
+        return {"flawed": len(flawed), "flaws": flaws}
 
     def _stamps(self, chosen: ChosenTopic, spool: Spool) -> dict[str, Any]:
         stamps = spool.column("stamp_ns")

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.outputs import cannot_write, whole_file
 from mayhem_train.recordings.frame import Frame, frame_name, parse_frame_name
-from mayhem_train.recordings.jpeg_flaws import jpeg_flaws
 from mayhem_train.recordings.recording import Recording
 
 FORMATS = ("png", "jpg")
@@ -49,8 +48,7 @@ def export_frames(
                     f"{path} exists already and was not exported as that frame: choose another folder or pass --force."
                 )
             continue
-        with jpeg_flaws([]):  # the audit says of which images
-            image = recording.read_image(frame.topic, frame.index)
+        image = recording.read_image(frame.topic, frame.index)
         data = _encode(image, image_format, comment)
         with whole_file(path, force=True) as partial:
             partial.write_bytes(data)

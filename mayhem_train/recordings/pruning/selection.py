@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,11 +11,10 @@ from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.recordings.frame import frame_name
-from mayhem_train.recordings.jpeg_flaws import jpeg_flaws
 from mayhem_train.recordings.pruning.kept_frames import AuditRow
 from mayhem_train.recordings.pruning.similarity import Reference, to_grey
 from mayhem_train.recordings.pruning.window import WINDOW
-from mayhem_train.recordings.recording import COMPRESSED_IMAGE, Recording
+from mayhem_train.recordings.recording import Recording
 
 _LONGEST_S = 1e9  # thirty years, of which the nanoseconds fit into 64 bits
 
@@ -82,26 +80,24 @@ def select_frames(
     kept = [row.index for row in done if row.kept]
     left = math.inf if settings.max_frames is None else settings.max_frames - len(kept)
     last: _LastKept | None = None
-    compressed = recording.topic(topic).type == COMPRESSED_IMAGE
     for index in frame_indices(recording, topic, settings)[len(done) :]:
         if left <= 0:
             return
         if last is None and kept:
-            last = _LastKept(frame_name(recording.stem, kept[-1]), _read_grey(recording, topic, kept[-1]))
+            last = _LastKept(frame_name(recording.stem, kept[-1]), to_grey(recording.read_image(topic, kept[-1])))
         name = frame_name(recording.stem, index)
         compared_with: str | None = None
         flaw: str | None = None
-        flaws: list[str] = []
         try:
-            with jpeg_flaws(flaws) if compressed else nullcontext():
-                image = _read_grey(recording, topic, index)
+            decoded = recording.read_with_flaws(topic, index)
+            image = to_grey(decoded.pixels)
         except MayhemError as error:
             _raise_unless_of_message(error)
             decision = _Decision(None, False, f"cannot be decoded: {_reason(error)}")
         else:
             decision = _decide(last, image, settings.limit)
             compared_with = None if last is None else last.name
-            flaw = flaws[0] if flaws else None
+            flaw = decoded.flaws[0] if decoded.flaws else None
             if decision.kept:
                 last = _LastKept(name, image)
                 left -= 1
@@ -151,10 +147,6 @@ def _decide(last: _LastKept | None, image: NDArray[np.uint8], limit: float) -> _
 
 def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[1]}x{shape[0]}"
-
-
-def _read_grey(recording: Recording, topic: str, index: int) -> NDArray[np.uint8]:
-    return to_grey(recording.read_image(topic, index))
 
 
 def _raise_unless_of_message(error: MayhemError) -> None:
