@@ -23,6 +23,7 @@ setup(
         # Two names for one package: `ros2 run mayhem_train …` is found as `ros2 run mayhem_ros …` is.
         ("share/ament_index/resource_index/packages", ["resource/mayhem_ros", "resource/mayhem_train"]),
         ("share/mayhem_ros", ["package.xml"]),
+        ("share/mayhem_train", ["package.xml"]),  # of every name in the index, tools look for one
         *data_files("launch", "share/mayhem_ros/launch"),
         *data_files("config", "share/mayhem_ros/config"),
         *data_files("executables/mayhem_ros", "lib/mayhem_ros"),

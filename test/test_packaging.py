@@ -64,6 +64,17 @@ def test_catkin_pkg_accepts_package_xml() -> None:
     assert warnings == []
 
 
+def test_what_only_pypi_has_is_named_where_rosdep_is_told_to_skip_it() -> None:
+    """Ubuntu refuses PyPI's packages outside of a virtual environment, and with them the whole of `rosdep install`."""
+    catkin_pkg = pytest.importorskip("catkin_pkg.package", reason="catkin_pkg comes with ROS or the interfaces extra")
+    package = catkin_pkg.parse_package(str(ROOT / "package.xml"))
+    package.evaluate_conditions({"MAYHEM_ROBOT": "1"})
+    from_pypi = {d.name for d in package.exec_depends if d.evaluated_condition and d.name.endswith("-pip")}
+    (command,) = [line for line in (ROOT / "README.md").read_text().splitlines() if "rosdep install" in line]
+    assert "-t exec" in command
+    assert set(command.split("--skip-keys ")[1].strip("'").split()) == from_pypi
+
+
 def test_a_robot_can_leave_the_workstation_out() -> None:
     catkin_pkg = pytest.importorskip("catkin_pkg.package", reason="catkin_pkg comes with ROS or the interfaces extra")
     package = catkin_pkg.parse_package(str(ROOT / "package.xml"))
@@ -73,6 +84,10 @@ def test_a_robot_can_leave_the_workstation_out() -> None:
         return {d.name for d in package.exec_depends if d.evaluated_condition}
 
     assert {"rclpy", "vision_msgs", "python3-onnxruntime-pip", "python3-pytorch-pip"} <= dependencies({})
+    assert dependencies({}) ^ dependencies({"MAYHEM_GPU": "1"}) == {
+        "python3-onnxruntime-pip",
+        "python3-onnxruntime-gpu-pip",
+    }
     assert dependencies({}) - dependencies({"MAYHEM_ROBOT": "1"}) >= {"python3-pytorch-pip", "python3-rosbags-pip"}
 
 
@@ -106,6 +121,18 @@ def test_an_executable_may_start_workers(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, *command], env=environment, check=True, stdout=subprocess.DEVNULL)
     assert set(json.loads(out.read_text())["kept"]) >= {"one-000000.png", "two-000000.png"}
+
+
+def test_the_command_of_a_workspace_runs_in_the_environment_that_is_activated(tmp_path: Path) -> None:
+    """`colcon build` runs in the system's Python, which has none of the libraries from PyPI."""
+    command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(tmp_path)]
+    subprocess.check_call([*command, "install_scripts", "--install-dir", str(tmp_path / "bin")], cwd=ROOT)
+    assert (tmp_path / "bin" / "mayhem").read_text().startswith("#!/usr/bin/env python3\n")
+
+
+def test_each_name_has_its_package_xml(setup_data: dict[str, object]) -> None:
+    for name in ("mayhem_ros", "mayhem_train"):
+        assert _destinations(setup_data)[f"share/{name}"] == {"package.xml"}
 
 
 def test_launch_files_and_configurations_are_installed(setup_data: dict[str, object]) -> None:
