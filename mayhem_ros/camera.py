@@ -17,7 +17,7 @@ from mayhem_ros.health import Health
 from mayhem_ros.messages import detections_message, image_message, label_info_message
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_ros.overlay import draw_prediction
-from mayhem_ros.parameters import Parameters
+from mayhem_ros.parameters import CARD_THRESHOLDS, Parameters
 from mayhem_ros.prediction import Prediction
 
 DETECTIONS = "detections"
@@ -60,6 +60,7 @@ class Camera:
 
     def start(self, parameters: Parameters, receive: Callable[[Camera, Any], None]) -> None:
         """Announces the classes, then subscribes: `receive` gets every message. The node must be active."""
+        self.health = Health()  # counts run from here, as the mailbox's do
         self.announce(parameters)
         compressed = self.topic.endswith("/compressed")
         if parameters.image_type != "auto":
@@ -108,17 +109,23 @@ class Camera:
         wanted: frozenset[str],
         parameters: Parameters,
     ) -> None:
-        """Publishes the wanted results under the source image's header. `image` is only for the overlay."""
+        """Publishes the wanted results under the source image's header. `image` is only for the overlay.
+
+        Every message is made before the first one goes out, so that a frame is answered whole or not at all.
+        """
         prediction = prediction.above(score_thresholds(self._model, parameters))
+        messages: dict[str, Any] = {}
         if DETECTIONS in wanted:
             class_id = self._model.class_name if parameters.class_id_format == "name" else str
-            self._publish(DETECTIONS, detections_message(prediction, header, class_id))
+            messages[DETECTIONS] = detections_message(prediction, header, class_id)
         if MASK in wanted and prediction.mask is not None:
-            self._publish(MASK, image_message(prediction.mask, header))
+            messages[MASK] = image_message(prediction.mask, header)
         if CONFIDENCE in wanted and prediction.mask_confidence is not None:
-            self._publish(CONFIDENCE, image_message(prediction.mask_confidence, header))
+            messages[CONFIDENCE] = image_message(prediction.mask_confidence, header)
         if OVERLAY in wanted:
-            self._publish(OVERLAY, image_message(draw_prediction(image, prediction, self._model.class_name), header))
+            messages[OVERLAY] = image_message(draw_prediction(image, prediction, self._model.class_name), header)
+        for name, message in messages.items():
+            self._publish(name, message)
 
     def _advertise(self, message_type: type, name: str, prefix: str, qos: QoSProfile) -> None:
         self._publishers[name] = self._node.create_lifecycle_publisher(message_type, f"{prefix}/{name}", qos)
@@ -129,6 +136,6 @@ class Camera:
 
 def score_thresholds(model: OnnxModel, parameters: Parameters) -> dict[int, float]:
     """The least score each class is published with: the model card's, unless the parameter sets one for all."""
-    if parameters.score_threshold >= 0:
+    if parameters.score_threshold != CARD_THRESHOLDS:
         return {kind.id: parameters.score_threshold for kind in model.card.detection_classes}
     return {kind.id: kind.score_threshold for kind in model.card.detection_classes}

@@ -19,14 +19,14 @@ class FrameTiming:
         model: inference; cameras that shared a pass each took all of it.
         publish: building and publishing the messages.
         total: from the subscription's callback to the last publish, waiting included.
-        age: from the header's stamp to the last publish, by the node's clock.
+        age: from the header's stamp to the last publish, by the node's clock; None of a stamp that is no time.
     """
 
     decode: float
     model: float
     publish: float
     total: float
-    age: float
+    age: float | None
 
     @property
     def overhead(self) -> float:
@@ -65,7 +65,8 @@ class Health:
     def report(self, name: str, hardware_id: str, overtaken: int) -> DiagnosticStatus:
         """The state since the last report: ERROR when every frame failed, WARN when some did or none came or went.
 
-        Counts (`frames in`, `processed`, `overtaken`, `failed`) run from the start; rates and times are of this period.
+        Counts (`frames in` = `processed` + `overtaken` + `failed` + `waiting`) run from the start; rates and times are
+        of this period.
         """
         with self._lock:
             counts = (self._received, self._processed, self._failed)
@@ -91,10 +92,12 @@ class Health:
             "processed": str(counts[1]),
             "overtaken": str(overtaken),
             "failed": str(counts[2]),
+            "waiting": str(counts[0] - counts[1] - counts[2] - overtaken),
             "frames/s": f"{rate:.1f}",
         }
         for stage in ("decode", "model", "publish", "overhead", "age"):
-            times = np.array([getattr(timing, stage) for timing in timings]) * 1e3
+            found = [getattr(timing, stage) for timing in timings]
+            times = np.array([seconds for seconds in found if seconds is not None]) * 1e3
             values[f"{stage} ms (median)"] = f"{np.median(times):.2f}" if len(times) else "n/a"
             values[f"{stage} ms (most)"] = f"{times.max():.2f}" if len(times) else "n/a"
         return DiagnosticStatus(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_ros.graph_outputs import read_outputs, unknown_class
 from mayhem_ros.model_card import ModelCard, read_card
 from mayhem_ros.prediction import Prediction
 
@@ -84,7 +86,7 @@ class OnnxModel:
     def warm_up(self, batch: int = 1) -> float:
         """Runs once on black images of the size the model was trained for; returns how long it took, in seconds."""
         start = time.perf_counter()
-        self.predict(np.zeros((batch, self.card.input.height, self.card.input.width, 3), np.uint8))
+        self._run(self._outputs, np.zeros((batch, self.card.input.height, self.card.input.width, 3), np.uint8))
         return time.perf_counter() - start
 
     def predict(
@@ -98,15 +100,30 @@ class OnnxModel:
             with_mask_confidence: the same for `mask_confidence`.
 
         Raises:
-            MayhemError: the runtime fails, say for want of memory.
+            MayhemError: the runtime fails, say for want of memory, or gives what cannot be meant, such as NaN.
             ValueError: `images` is another kind of array.
         """
+        predictions = []
+        for prediction in self.predict_each(images, with_mask=with_mask, with_mask_confidence=with_mask_confidence):
+            if isinstance(prediction, MayhemError):
+                raise prediction
+            predictions.append(prediction)
+        return predictions
+
+    def predict_each(
+        self, images: NDArray[np.uint8], *, with_mask: bool = True, with_mask_confidence: bool = True
+    ) -> list[Prediction | MayhemError]:
+        """`predict` where one image's nonsense is not to cost the others theirs: the error stands in its place."""
         if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
             raise ValueError(f"images is {images.dtype} {list(images.shape)}, not uint8 [N, H, W, 3]")
         unwanted = {"mask": not with_mask, "mask_confidence": not with_mask_confidence}
         names = [name for name in self._outputs if not unwanted.get(name, False)]
         if not names:
             return [Prediction() for _ in images]
+        return read_outputs(self._run(names, images), images.shape, self.card, self.path)
+
+    def _run(self, names: Sequence[str], images: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """The outputs of these names."""
         try:
             arrays = self._session.run(names, {"images": np.ascontiguousarray(images)})
         except Exception as error:  # ONNX Runtime's errors have no class of their own in common
@@ -114,8 +131,7 @@ class OnnxModel:
             raise MayhemError(
                 f"{self.path} failed on {count} images of {width}x{height} pixels ({_first_line(error)})."
             ) from error
-        found = dict(zip(names, arrays, strict=True))
-        return [_prediction(found, place) for place in range(len(images))]
+        return dict(zip(names, arrays, strict=True))
 
 
 class _Output(NamedTuple):
@@ -231,17 +247,9 @@ def _describe(argument: Any) -> str:
     return f"{argument.type} [{', '.join(str(size) for size in argument.shape)}]"
 
 
-def _prediction(found: dict[str, NDArray[Any]], place: int) -> Prediction:
-    """The image's part of every array, without the unused places behind `count`. Views, not copies."""
-    count = int(found["count"][place]) if "count" in found else 0
-    fields = {name: array[place] for name, array in found.items() if name != "count"}
-    return Prediction(**{name: array if name.startswith("mask") else array[:count] for name, array in fields.items()})
-
-
 def _look_up(names: dict[int, str], value: int, kind: str, path: Path) -> str:
     if value not in names:
-        known = ", ".join(f"{key} {name}" for key, name in names.items()) or "none"
-        raise MayhemError(f"{path} gave the {kind} class {value}, but its card knows {known}: export it again.")
+        raise MayhemError(f"{path} gave {unknown_class(value, names, kind)}: export it again.")
     return names[value]
 
 

@@ -24,7 +24,7 @@ def draw_prediction(
             cv2.copyTo(tinted, cv2.inRange(prediction.mask, int(value), int(value)), picture)
     if prediction.boxes is not None and prediction.scores is not None and prediction.labels is not None:
         for box, score, label in zip(prediction.boxes, prediction.scores, prediction.labels, strict=True):
-            left, top, right, bottom = (round(float(edge)) for edge in box)
+            left, top, right, bottom = (round(edge) for edge in box.clip(-_FAR, _FAR).tolist())
             text = f"{class_name(int(label))} {score:.2f}"
             cv2.rectangle(picture, (left, top), (right, bottom), _colour(int(label)), 2)
             # Above the box, or inside it where the image ends.
@@ -33,6 +33,8 @@ def draw_prediction(
             cv2.putText(picture, text, origin, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (255, 255, 255), 1, cv2.LINE_AA)
     return picture
 
+
+_FAR = 1 << 15  # beyond any image; OpenCV's coordinates are small integers
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 _COLOURS = (

@@ -7,11 +7,15 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
 from mayhem_ros.errors import UsageError
 from mayhem_ros.onnx_model import PROVIDERS
+
+CARD_THRESHOLDS = -1.0
+"""The `score_threshold` that stands for each class's own."""
 
 
 def _parameter(
@@ -58,9 +62,9 @@ class Parameters:
         choices=("newest", "every"),
     )
     score_threshold: float = _parameter(
-        -1.0,
-        "Detections scoring less are not published; -1: each class's own of the model card.",
-        within=(-1, 1),
+        CARD_THRESHOLDS,
+        "Detections scoring less are not published, 0 to 1; -1: each class's own of the model card.",
+        within=(CARD_THRESHOLDS, 1),
         live=True,
     )
     class_id_format: str = _parameter(
@@ -70,51 +74,77 @@ class Parameters:
 
 
 def declare_parameters(node: Node) -> None:
-    """Declares every parameter on the node with its descriptor."""
+    """Declares every parameter on the node with its descriptor.
+
+    Raises:
+        UsageError: one was given a value of another type, or none at all as in `image_topics:=[]`.
+    """
     for item in fields(Parameters):
         default = list(item.default) if isinstance(item.default, tuple) else item.default
-        node.declare_parameter(item.name, default, _descriptor(item.metadata, item.default))
+        wanted = f"The parameter {item.name} has to be {_KINDS[type(item.default)]}"
+        try:
+            node.declare_parameter(item.name, default, _descriptor(item.metadata, item.default))
+        except InvalidParameterTypeException as error:
+            raise UsageError(f"{wanted} ({error}).") from error
+        if node.get_parameter_or(item.name).value is None:
+            raise UsageError(f"{wanted}, and was given without a value.")
 
 
 def read_parameters(node: Node) -> Parameters:
     """The parameters' present values.
 
     Raises:
-        UsageError: one is none of its choices.
+        UsageError: one is not what it may be.
     """
     values = {item.name: node.get_parameter(item.name).value for item in fields(Parameters)}
-    for item in fields(Parameters):
-        _check_choice(item.name, values[item.name])
+    for name, value in values.items():
+        _check_value(name, value)
     values["image_topics"] = tuple(values["image_topics"])
     return Parameters(**values)
 
 
-def check_change(changed: Sequence[Parameter[Any]], *, configured: bool) -> None:
-    """Whether these parameters may be set now.
+def changes(changed: Sequence[Parameter[Any]], settings: Parameters | None) -> dict[str, Any]:
+    """Those of the parameters to be set that are other than what the node is configured with (None: it is not yet).
 
     Raises:
-        UsageError: one is none of its choices, or takes effect only when the node is configured, and it is already.
+        UsageError: one is not what it may be, or takes effect only when the node is configured, and it is already.
     """
+    new = {}
     for parameter in changed:
         item = _FIELDS.get(parameter.name)
         if item is None:
             continue
-        _check_choice(parameter.name, parameter.value)
-        if configured and not item.metadata["live"]:
+        _check_value(parameter.name, parameter.value)
+        value = tuple(parameter.value) if isinstance(item.default, tuple) else parameter.value
+        if settings is None or value == getattr(settings, parameter.name):
+            continue
+        if not item.metadata["live"]:
             raise UsageError(f"{parameter.name} takes effect when the node is configured: clean it up first.")
+        new[parameter.name] = value
+    return new
 
 
 _FIELDS = {item.name: item for item in fields(Parameters)}
+_KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", tuple: "a list of texts"}
 
 
-def _check_choice(name: str, value: Any) -> None:
-    choices = _FIELDS[name].metadata["choices"]
+def _check_value(name: str, value: Any) -> None:
+    """What ROS does not check: choices, and what is a number without being of the type double."""
+    metadata, default = _FIELDS[name].metadata, _FIELDS[name].default
+    choices = metadata["choices"]
     if choices and value not in choices:
         raise UsageError(f"The parameter {name} is {value!r}, which is none of {', '.join(choices)}.")
+    if isinstance(default, float) and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        raise UsageError(f"The parameter {name} is {value!r}, and has to be a number.")
+    if name == "score_threshold" and not (value == CARD_THRESHOLDS or 0 <= value <= 1):  # NaN neither
+        raise UsageError(
+            f"The parameter score_threshold is {value:g}: choose 0 to 1, or -1 for each class's own of the model card."
+        )
 
 
 def _descriptor(metadata: Any, default: Any) -> ParameterDescriptor:
-    descriptor = ParameterDescriptor(description=metadata["description"])
+    # A number without a point is an integer to ROS, which no parameter of the type double would take.
+    descriptor = ParameterDescriptor(description=metadata["description"], dynamic_typing=isinstance(default, float))
     if metadata["choices"]:
         descriptor.additional_constraints = f"one of {', '.join(metadata['choices'])}"
     if metadata["within"] is not None:

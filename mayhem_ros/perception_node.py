@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-import signal
+if __name__ == "__main__":  # what follows takes a second, in which a signal may come
+    from mayhem_ros.ending import end_at_once
+
+    end_at_once()
+
+import os
 import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
+from queue import SimpleQueue
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,16 +30,23 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.signals import SignalHandlerOptions
-from rclpy.time import Time
 from rclpy.validate_topic_name import validate_topic_name
 
 from mayhem_ros.camera import CONFIDENCE, MASK, OVERLAY, Camera
+from mayhem_ros.ending import ignore_signals, on_signals
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.health import FrameTiming
 from mayhem_ros.image_decoding import decode_image
 from mayhem_ros.mailbox import Mailbox
 from mayhem_ros.onnx_model import OnnxModel
-from mayhem_ros.parameters import Parameters, check_change, declare_parameters, read_parameters
+from mayhem_ros.parameters import Parameters, changes, declare_parameters, read_parameters
+from mayhem_ros.prediction import Prediction
+from mayhem_ros.throttle import Throttle
+
+_ANSWER_TIME = (
+    1.0  # seconds between the lifecycle's shutdown and the process's end: whoever asked for it gets the answer
+)
+_END_TIME = 3.0  # seconds that a callback is given to end; `ros2 launch` loses patience after five
 
 
 class PerceptionNode(LifecycleNode):
@@ -41,9 +55,16 @@ class PerceptionNode(LifecycleNode):
     Configuring loads the model and advertises the topics; activating subscribes and starts the working thread;
     deactivating and cleaning up undo the same. A model that cannot be used fails the configuring with one logged
     sentence and leaves the node unconfigured, to be tried again.
+
+    Args:
+        when_shut_down: called a second after the lifecycle's shutdown, which nothing comes after.
+        options: those of `rclpy.node.Node`.
+
+    Raises:
+        UsageError: a parameter has the wrong type.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, when_shut_down: Callable[[], None] = lambda: None, **options: Any) -> None:
         # Before the base class, since a node half made (a parameter of the wrong type) is destroyed as well.
         self._settings = Parameters()
         self._model: OnnxModel | None = None
@@ -51,12 +72,15 @@ class PerceptionNode(LifecycleNode):
         self._mailbox: Mailbox[_Frame] | None = None
         self._worker: threading.Thread | None = None
         self._problem = "not configured"
+        self._throttle = Throttle()
+        self._when_shut_down = when_shut_down
         super().__init__("perception", **options)
         declare_parameters(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 5)
-        # By a steady clock, so that diagnostics go on while simulated time stands still.
-        self.create_timer(1.0, self._publish_diagnostics, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        # Steady, so that diagnostics go on while simulated time stands still.
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._publish_diagnostics, clock=self._steady)
 
     def start(self) -> bool:
         """Configures and activates without a lifecycle manager; False where the model or a parameter is no good."""
@@ -67,8 +91,9 @@ class PerceptionNode(LifecycleNode):
         """Loads the model and advertises the topics; a user's mistake is logged and leaves the node unconfigured."""
         try:
             self._settings = read_parameters(self)
-            self._model = self._load_model(self._settings)
-            self._cameras = self._make_cameras(self._model, self._settings.image_topics)
+            prefixes = self._camera_prefixes(self._settings.image_topics)
+            model = self._model = self._load_model(self._settings)
+            self._cameras = [Camera(self, topic, prefix, model) for topic, prefix in prefixes.items()]
         except MayhemError as error:
             self._problem = str(error)
             self.get_logger().error(self._problem)
@@ -108,6 +133,7 @@ class PerceptionNode(LifecycleNode):
         self._problem = "shut down"
         self._stop()
         self._release()
+        self.create_timer(_ANSWER_TIME, self._when_shut_down, clock=self._steady)
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -139,7 +165,8 @@ class PerceptionNode(LifecycleNode):
         )
         return model
 
-    def _make_cameras(self, model: OnnxModel, image_topics: Sequence[str]) -> list[Camera]:
+    def _camera_prefixes(self, image_topics: Sequence[str]) -> dict[str, str]:
+        """By resolved image topic, what its results' topics start with."""
         for topic in image_topics:
             try:
                 validate_topic_name(topic)
@@ -148,11 +175,17 @@ class PerceptionNode(LifecycleNode):
                     f"image_topics names {topic!r}, which is no topic: use letters, digits, _ and /."
                 ) from error
         topics = [self.resolve_topic_name(topic) for topic in image_topics]
-        names = [topic.strip("/").removesuffix("/compressed") for topic in topics]
+        names = [topic.removesuffix("/compressed") for topic in topics]
         if not topics or len(set(names)) != len(names):
             raise UsageError(f"image_topics is {list(image_topics)}: name one topic or more, each camera once.")
-        prefixes = ["~"] if len(topics) == 1 else [f"~/{name}" for name in names]
-        return [Camera(self, topic, prefix, model) for topic, prefix in zip(topics, prefixes, strict=True)]
+        if len(topics) == 1:
+            return {topics[0]: "~"}
+        # `~` holds the node's namespace already; a topic elsewhere may be called like one within it.
+        namespace = self.get_namespace().rstrip("/") + "/"
+        within = [name.removeprefix(namespace).strip("/") for name in names]
+        if len(set(within)) != len(within):
+            within = [name.strip("/") for name in names]
+        return {topic: f"~/{name}" for topic, name in zip(topics, within, strict=True)}
 
     def _stop(self) -> None:
         for camera in self._cameras:
@@ -182,65 +215,82 @@ class PerceptionNode(LifecycleNode):
                 if decoded is not None:
                     batches.setdefault(decoded.image.shape, []).append(decoded)
             for batch in batches.values():
-                try:
-                    self._perceive(batch)
-                except MayhemError as error:
-                    self._fail(batch, str(error))
-                except Exception as error:  # whatever one frame does, the next one is to be seen
-                    self._fail(batch, f"{type(error).__name__}: {error}")
-                    self.get_logger().error(traceback.format_exc(), throttle_duration_sec=5.0)
+                self._perceive(batch)
 
     def _decode(self, frame: _Frame) -> _Decoded | None:
         start = time.perf_counter()
         try:
             image = decode_image(frame.message)
-        except MayhemError as error:
-            frame.camera.health.failed(str(error))
-            self.get_logger().warning(f"{frame.camera.topic}: {error}", throttle_duration_sec=5.0)
-            return None
         except Exception as error:  # whatever one frame does, the next one is to be seen
-            frame.camera.health.failed(f"{type(error).__name__}: {error}")
-            self.get_logger().error(traceback.format_exc(), throttle_duration_sec=5.0)
+            self._fail(frame, error)
             return None
         return _Decoded(frame, image, time.perf_counter() - start)
 
     def _perceive(self, batch: list[_Decoded]) -> None:
+        """One pass for the batch; what goes wrong with one of its frames is that frame's alone."""
+        try:
+            passed = self._pass(batch)
+        except Exception as error:  # whatever one frame does, the next one is to be seen
+            if len(batch) == 1:
+                self._fail(batch[0].frame, error)
+            else:  # one frame's content may have failed the others
+                for decoded in batch:
+                    self._perceive([decoded])
+            return
+        for decoded, wanted, prediction in zip(batch, passed.wanted, passed.predictions, strict=True):
+            try:
+                if isinstance(prediction, MayhemError):
+                    raise prediction
+                self._answer(decoded, wanted, prediction, passed.seconds)
+            except Exception as error:  # whatever one frame does, the next one is to be seen
+                self._fail(decoded.frame, error)
+
+    def _pass(self, batch: list[_Decoded]) -> _Passed:
         assert self._model is not None
         wanted = [decoded.frame.camera.listened_to() for decoded in batch]
         images = batch[0].image[None] if len(batch) == 1 else np.stack([decoded.image for decoded in batch])
         start = time.perf_counter()
-        predictions = self._model.predict(
+        predictions = self._model.predict_each(
             images,
             with_mask=any(names & {MASK, OVERLAY} for names in wanted),
             with_mask_confidence=any(CONFIDENCE in names for names in wanted),
         )
-        model = time.perf_counter() - start
-        for (frame, image, decode), names, prediction in zip(batch, wanted, predictions, strict=True):
-            start = time.perf_counter()
-            header = frame.message.header
-            frame.camera.publish(prediction, image, header, names, self._settings)
-            end = time.perf_counter()
-            age = (self.get_clock().now().nanoseconds - Time.from_msg(header.stamp).nanoseconds) * 1e-9
-            timing = FrameTiming(decode, model, publish=end - start, total=end - frame.received, age=age)
-            frame.camera.health.processed(timing)
+        return _Passed(wanted, predictions, time.perf_counter() - start)
 
-    def _fail(self, batch: list[_Decoded], reason: str) -> None:
-        for decoded in batch:
-            decoded.frame.camera.health.failed(reason)
-        self.get_logger().warning(reason, throttle_duration_sec=5.0)
+    def _answer(self, decoded: _Decoded, wanted: frozenset[str], prediction: Prediction, model: float) -> None:
+        """Publishes; from then on the frame is processed, and nothing here may fail."""
+        frame, image, decode = decoded
+        start = time.perf_counter()
+        header = frame.message.header
+        frame.camera.publish(prediction, image, header, wanted, self._settings)
+        end = time.perf_counter()
+        stamp = header.stamp.sec + header.stamp.nanosec * 1e-9
+        age = self.get_clock().now().nanoseconds * 1e-9 - stamp if stamp > 0 else None
+        timing = FrameTiming(decode, model, publish=end - start, total=end - frame.received, age=age)
+        frame.camera.health.processed(timing)
+
+    def _fail(self, frame: _Frame, error: Exception) -> None:
+        ours = isinstance(error, MayhemError)
+        reason = str(error) if ours else f"{type(error).__name__}: {error}"
+        frame.camera.health.failed(reason)
+        if not self._throttle.allows(frame.camera.topic, reason):
+            return
+        stamp = frame.message.header.stamp
+        sentence = f"{frame.camera.topic}, frame {stamp.sec}.{stamp.nanosec:09d}: {reason}"
+        if ours:
+            self.get_logger().warning(sentence)
+        else:
+            self.get_logger().error("\n".join([sentence, *traceback.format_exception(error)]))
 
     def _on_set_parameters(self, changed: list[Parameter[Any]]) -> SetParametersResult:
-        configured = self._model is not None
         try:
-            check_change(changed, configured=configured)
+            new = changes(changed, self._settings if self._model is not None else None)
         except UsageError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        if configured:
-            ours = {parameter.name: parameter.value for parameter in changed if hasattr(self._settings, parameter.name)}
-            before, self._settings = self._settings, replace(self._settings, **ours)
-            if self._mailbox is not None and self._settings.score_threshold != before.score_threshold:
-                for camera in self._cameras:
-                    camera.announce(self._settings)
+        self._settings = replace(self._settings, **new)
+        if self._mailbox is not None and "score_threshold" in new:
+            for camera in self._cameras:
+                camera.announce(self._settings)
         return SetParametersResult(successful=True)
 
     def _publish_diagnostics(self) -> None:
@@ -282,15 +332,32 @@ class _Decoded(NamedTuple):
     decode: float
 
 
+class _Passed(NamedTuple):
+    """What a pass gave for each frame of its batch: the results wanted, the prediction; and its seconds."""
+
+    wanted: list[frozenset[str]]
+    predictions: list[Prediction | MayhemError]
+    seconds: float
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the node until SIGINT or SIGTERM. Exit codes: 0 ended so, 1 `autostart` failed, 2 wrong arguments."""
-    stop = threading.Event()
-    # rclpy's own handlers would take the context away under the working thread.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    """Runs the node until SIGINT, SIGTERM or the lifecycle's shutdown.
+
+    Signals are ignored once it has returned. Exit codes: 0 ended so, 1 `autostart` failed, 2 wrong arguments.
+    """
+    ended: SimpleQueue[None] = SimpleQueue()  # an Event locks itself up when a second signal interrupts the first
+    on_signals(lambda: ended.put(None))
     try:
+        return _run(arguments, ended)
+    finally:
+        ignore_signals()
+
+
+def _run(arguments: list[str] | None, ended: SimpleQueue[None]) -> int:
+    try:
+        # rclpy's own handlers would take the context away under the working thread.
         rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
-        node = PerceptionNode()
+        node = PerceptionNode(when_shut_down=lambda: ended.put(None))
     except Exception as error:  # rclpy's errors on arguments and parameters have no class of their own in common
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         print(f"perception_node cannot start: {reason}", file=sys.stderr)
@@ -298,20 +365,32 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+
+    def work() -> int:
+        try:
+            if node.get_parameter("autostart").value and not node.start():
+                return 1
+            executor.spin()
+            return 0
+        finally:
+            ended.put(None)
+
+    # The main thread only waits, because a signal reaches Python code at once only there.
+    working = ThreadPoolExecutor(1, "executor").submit(work)
+    ended.get()
+    executor.shutdown()
     try:
-        if node.get_parameter("autostart").value and not node.start():
-            return 1
-        # The main thread only waits, because a signal reaches Python code at once only there.
-        with ThreadPoolExecutor(1, "executor") as pool:
-            spinning = pool.submit(executor.spin)
-            spinning.add_done_callback(lambda _: stop.set())
-            stop.wait()
-            executor.shutdown()
-            spinning.result()
-        return 0
+        return _result(working)
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
+
+
+def _result(working: Future[int]) -> int:
+    try:
+        return working.result(_END_TIME)
+    except FutureTimeoutError:  # a large model that is being loaded cannot be interrupted, and there is nothing to lose
+        os._exit(0)
 
 
 if __name__ == "__main__":

@@ -115,3 +115,43 @@ def save_model(path: Path, task: str = "multitask", *, change: Callable[[onnx.Mo
         change(model)
     onnx.save(model, path)
     return path
+
+
+FAULTS = ("none", "NaN box", "infinite box", "NaN score", "score 87", "label 9", "label -1", "surface 7")
+"""What `faulty_model` says of an image whose first pixel's red value is the place in this list; beyond, it fails."""
+
+
+def faulty_model(path: Path) -> Path:
+    """The small model, but for `FAULTS` and for `count`, which is the blue value whatever there are boxes."""
+    boxes, scores, labels = (np.stack([values] * len(FAULTS)) for values in (BOXES, SCORES, LABELS))
+    surfaces = np.zeros((len(FAULTS), 1, 1), np.uint8)
+    boxes[FAULTS.index("NaN box"), 0, 1] = np.nan
+    boxes[FAULTS.index("infinite box"), 0, 2] = np.inf
+    scores[FAULTS.index("NaN score"), 0] = np.nan
+    scores[FAULTS.index("score 87"), 0] = 87
+    labels[FAULTS.index("label 9"), 0] = 9
+    labels[FAULTS.index("label -1"), 0] = -1
+    surfaces[FAULTS.index("surface 7")] = 7
+
+    def change(model: onnx.ModelProto) -> None:
+        graph = model.graph
+        for node in graph.node:  # the tables' rows take the place of the constants, the mask gets an addend
+            for place, name in enumerate(node.output):
+                if name in (*tables, "mask"):
+                    node.output[place] = f"faultless_{name}"
+            if node.output[0] == "real_count":
+                node.input[0], node.input[1] = "blue_pixel", "any"
+        values = {f"{name}_table": table for name, table in tables.items()} | {"any": np.array(255, np.float32)}
+        graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
+        graph.node.extend(
+            [
+                helper.make_node("Gather", ["red_plane", "zero"], ["red_row"], axis=1),
+                helper.make_node("Gather", ["red_row", "zero"], ["red_pixel"], axis=1),
+                helper.make_node("Cast", ["red_pixel"], ["fault"], to=TensorProto.INT64),
+                *(helper.make_node("Gather", [f"{name}_table", "fault"], [name], axis=0) for name in tables),
+                helper.make_node("Add", ["faultless_mask", "surfaces"], ["mask"]),
+            ]
+        )
+
+    tables = {"boxes": boxes, "scores": scores, "labels": labels, "surfaces": surfaces}
+    return save_model(path, change=change)

@@ -7,7 +7,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from mayhem_ros.health import FrameTiming, Health
 
 
-def timing(model: float = 0.010, total: float = 0.012, age: float = 0.030) -> FrameTiming:
+def timing(model: float = 0.010, total: float = 0.012, age: float | None = 0.030) -> FrameTiming:
     return FrameTiming(decode=0.0005, model=model, publish=0.001, total=total, age=age)
 
 
@@ -37,6 +37,34 @@ def test_counts_run_from_the_start_and_times_are_of_the_period():
     health.processed(timing(model=0.005))
     found = values(health.report("", "", overtaken=4))
     assert (found["frames in"], found["processed"], found["model ms (most)"]) == ("4", "4", "5.00")
+
+
+def test_a_stamp_that_is_no_time_gives_no_age():
+    health = Health()
+    for age in (None, 0.5, None):
+        health.received()
+        health.processed(timing(age=age))
+    assert values(health.report("", "", overtaken=0))["age ms (most)"] == "500.00"
+    health.processed(timing(age=None))
+    status = health.report("", "", overtaken=0)
+    assert (status.level, values(status)["age ms (median)"]) == (DiagnosticStatus.OK, "n/a")
+
+
+def test_every_frame_is_in_one_count():
+    health = Health()
+    for _ in range(10):
+        health.received()
+    for _ in range(3):
+        health.processed(timing())
+    health.failed("It is depth.")
+    found = values(health.report("", "", overtaken=2))
+    assert [found[key] for key in ("frames in", "processed", "overtaken", "failed", "waiting")] == [
+        "10",
+        "3",
+        "2",
+        "1",
+        "4",
+    ]
 
 
 def test_some_failed_frames_warn_and_only_failed_ones_are_an_error():

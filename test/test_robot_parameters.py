@@ -16,7 +16,7 @@ from rclpy.parameter import Parameter
 from robot_small_model import save_model
 
 from mayhem_ros.errors import UsageError
-from mayhem_ros.parameters import Parameters, check_change, declare_parameters, read_parameters
+from mayhem_ros.parameters import Parameters, changes, declare_parameters, read_parameters
 from mayhem_ros.perception_node import PerceptionNode
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -82,13 +82,53 @@ def test_words_that_are_no_choice_are_refused(context: Context) -> None:
 
 
 def test_only_live_parameters_change_while_the_node_is_configured() -> None:
-    check_change([Parameter("score_threshold", value=0.5), Parameter("class_id_format", value="id")], configured=True)
-    check_change([Parameter("use_sim_time", value=True)], configured=True)
-    check_change([Parameter("provider", value="cuda")], configured=False)
+    live = [Parameter("score_threshold", value=0.5), Parameter("class_id_format", value="id")]
+    assert changes(live, Parameters()) == {"score_threshold": 0.5, "class_id_format": "id"}
+    assert changes([Parameter("use_sim_time", value=True)], Parameters()) == {}
+    assert changes([Parameter("provider", value="cuda")], None) == {}
     with pytest.raises(UsageError, match="provider takes effect when the node is configured"):
-        check_change([Parameter("provider", value="cuda")], configured=True)
+        changes([Parameter("provider", value="cuda")], Parameters())
     with pytest.raises(UsageError, match="provider is 'gpu', which is none of auto, cpu"):
-        check_change([Parameter("provider", value="gpu")], configured=False)
+        changes([Parameter("provider", value="gpu")], None)
+
+
+def test_setting_every_parameter_to_the_value_it_has_changes_nothing() -> None:
+    settings = Parameters(model_path="m.onnx", image_topics=("/a", "/b"), score_threshold=1.0, threads=2)
+    values = {item.name: getattr(settings, item.name) for item in fields(Parameters)}
+    values |= {"image_topics": ["/a", "/b"], "score_threshold": 1}
+    assert changes([Parameter(name, value=value) for name, value in values.items()], settings) == {}
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.0, 1.0, 0.5, -1, -1.0])
+def test_the_score_threshold_is_a_number_from_0_to_1_or_the_cards(context: Context, value: float) -> None:
+    node = node_with(context, score_threshold=value)
+    declare_parameters(node)
+    assert read_parameters(node).score_threshold == value
+    assert node.set_parameters([Parameter("score_threshold", value=value)])[0].successful
+
+
+@pytest.mark.parametrize("value", [-0.5, -0.001, 2, -2, float("nan"), float("inf"), "high", True, None])
+def test_another_score_threshold_is_refused(value: object) -> None:
+    with pytest.raises(UsageError, match=f"The parameter score_threshold is '?{value}'?(,|:) "):
+        changes([Parameter("score_threshold", value=value)], Parameters())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind"),
+    [
+        ("image_topics", None, "a list of texts, and was given without a value"),
+        ("image_topics", [], "a list of texts .*BYTE_ARRAY"),
+        ("image_topics", "/camera", "a list of texts .*STRING"),
+        ("threads", 2.0, "a whole number .*DOUBLE"),
+        ("autostart", 1, "true or false .*INTEGER"),
+        ("model_path", 7, "a text .*INTEGER"),
+    ],
+)
+def test_a_value_of_another_type_is_told_what_it_has_to_be(
+    context: Context, name: str, value: object, kind: str
+) -> None:
+    with pytest.raises(UsageError, match=f"The parameter {name} has to be {kind}"):
+        declare_parameters(node_with(context, **{name: value}))
 
 
 @pytest.mark.parametrize(
