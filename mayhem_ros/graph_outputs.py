@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,16 @@ def read_outputs(
     return predictions
 
 
+def refuse_nonsense(predictions: Iterable[Prediction | MayhemError]) -> list[Prediction]:
+    """The predictions, or the first error among them, raised."""
+    sound = []
+    for prediction in predictions:
+        if isinstance(prediction, MayhemError):
+            raise prediction
+        sound.append(prediction)
+    return sound
+
+
 def unknown_class(number: int, names: Mapping[int, str], kind: str) -> str:
     """A class that the card lacks, as the object of a sentence."""
     known = ", ".join(f"{key} {name}" for key, name in names.items()) or "none"
@@ -57,7 +68,7 @@ class _NonsenseError(Exception):
 
 
 def _read(outputs: dict[str, NDArray[Any]], height: int, width: int, card: ModelCard) -> Prediction:
-    """One image's outputs as a prediction."""
+    """One image's outputs as a prediction; those of other tasks are left out."""
     if "count" in outputs:
         outputs |= _counted(outputs["boxes"], outputs["scores"], outputs["labels"], outputs.pop("count"))
         _check_boxes(outputs["boxes"], outputs["scores"])
@@ -67,7 +78,7 @@ def _read(outputs: dict[str, NDArray[Any]], height: int, width: int, card: Model
             raise _NonsenseError(f"{_describe(name, outputs[name])} for an image of {width}x{height} pixels")
     if "mask" in outputs:
         _check_surfaces(outputs["mask"], card.segmentation_classes)
-    return Prediction(**outputs)
+    return Prediction(**{item.name: outputs.get(item.name) for item in fields(Prediction)})
 
 
 def _counted(

@@ -12,7 +12,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_ros.graph_outputs import read_outputs, unknown_class
+from mayhem_ros.graph_outputs import read_outputs, refuse_nonsense, unknown_class
 from mayhem_ros.model_card import ModelCard, read_card
 from mayhem_ros.prediction import Prediction
 
@@ -103,12 +103,9 @@ class OnnxModel:
             MayhemError: the runtime fails, say for want of memory, or gives what cannot be meant, such as NaN.
             ValueError: `images` is another kind of array.
         """
-        predictions = []
-        for prediction in self.predict_each(images, with_mask=with_mask, with_mask_confidence=with_mask_confidence):
-            if isinstance(prediction, MayhemError):
-                raise prediction
-            predictions.append(prediction)
-        return predictions
+        return refuse_nonsense(
+            self.predict_each(images, with_mask=with_mask, with_mask_confidence=with_mask_confidence)
+        )
 
     def predict_each(
         self, images: NDArray[np.uint8], *, with_mask: bool = True, with_mask_confidence: bool = True

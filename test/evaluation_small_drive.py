@@ -38,7 +38,12 @@ MAP = (AGV_AP + PERSON_AP + BOX_AP) / 3
 
 
 def write_drive(
-    path: Path, *, stamps: Sequence[int] | None = None, corrupt: bool = True, only: int | None = None
+    path: Path,
+    *,
+    stamps: Sequence[int] | None = None,
+    corrupt: bool = True,
+    only: int | None = None,
+    seen: Sequence[int] = SEEN,
 ) -> Path:
     """Writes the drive as a rosbag2 folder; `stamps` in ns replace the headers', `only` is the one frame to write."""
     types = get_typestore(Stores.ROS2_HUMBLE)
@@ -47,12 +52,12 @@ def write_drive(
     )
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         connection = writer.add_connection(TOPIC, image.__msgtype__, typestore=types)
-        for index, seen in enumerate(SEEN):
+        for index, count in enumerate(seen):
             if only not in (None, index):
                 continue
             pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
             pixels[12:, :, 0] = 200
-            pixels[0, 0, 2] = seen
+            pixels[0, 0, 2] = count
             data = pixels.reshape(-1)
             stamp = stamp_ns(index) if stamps is None else stamps[index]
             message = image(

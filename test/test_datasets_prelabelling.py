@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from evaluation_small_drive import CORRUPT, SEEN
 from evaluation_small_drive import labels as small_labels
 from evaluation_small_drive import write_drive as write_small_drive
 from recordings_writing import COLOUR, START_NS, Written, image, imu, write
-from robot_small_model import BOXES, card, save_model
+from robot_small_model import BOXES, card, save_model, with_nan_scores
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.model_card import METADATA_KEY
@@ -522,6 +523,15 @@ def test_a_class_that_the_card_does_not_know_is_named(
     save_model(tmp_path / "model.onnx", change=forget)
     assert run(tmp_path, recordings) == 1
     assert "detection class 2" in refusal(capsys)
+
+
+def test_a_frame_on_which_the_model_gives_nonsense_is_named(
+    tmp_path: Path, recordings: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    save_model(tmp_path / "model.onnx", change=with_nan_scores)
+    assert run(tmp_path, recordings) == 1
+    said = refusal(capsys)
+    assert re.search(r"[\w-]+-\d{6}\.png could not be prelabelled: .*model\.onnx gave the score nan", said), said
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"images": []}', '{"kept": ["a-000001.png"], "frames": []}'])

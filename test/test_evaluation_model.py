@@ -16,7 +16,7 @@ import evaluation_small_drive as drive
 import numpy as np
 import pytest
 import torch
-from robot_small_model import card, save_model
+from robot_small_model import card, save_model, with_nan_scores
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.commands import test as command
@@ -379,6 +379,14 @@ def test_a_model_of_other_classes_is_refused(data, tmp_path, capsys):
     assert run(model, *named(data), "--out", tmp_path / "out") == 1
     error = capsys.readouterr().err
     assert "nothing can be scored" in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_frame_on_which_the_model_gives_nonsense_is_named(data, tmp_path, capsys):
+    model = save_model(tmp_path / "model.onnx", change=with_nan_scores)
+    assert run(model, *named(data), "--out", tmp_path / "out") == 1
+    assert "drive-000000.png could not be tested" in (said := capsys.readouterr().err)
+    assert "model.onnx gave the score nan: train or export it again" in said
     assert not (tmp_path / "out").exists()
 
 

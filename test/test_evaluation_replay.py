@@ -17,7 +17,7 @@ from typing import Any
 
 import evaluation_small_drive as drive
 import pytest
-from robot_small_model import save_model
+from robot_small_model import save_model, with_nan_scores
 
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.onnx_model import OnnxModel
@@ -307,6 +307,16 @@ def test_a_replay_that_nothing_answered_fails(
     assert cli.main(["replay", str(cut), "--model", str(workplace.model), "--out", str(out)]) == 1
     assert "None of 1 frames was answered" in capsys.readouterr().err
     assert content(out)["frames"]["undecodable"] == 1
+
+
+def test_a_model_that_gives_nonsense_ends_the_replay_with_the_nodes_reason(
+    workplace: Workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = save_model(tmp_path / "nan.onnx", change=with_nan_scores)
+    whole = drive.write_drive(tmp_path / "whole", corrupt=False, seen=(1, 1, 1, 1))
+    assert cli.main(["replay", str(whole), "--model", str(model), "--out", str(tmp_path / "out")]) == 1
+    assert "refused frame after frame: every frame failed" in (said := capsys.readouterr().err)
+    assert "nan.onnx gave the score nan" in said
 
 
 def test_without_ros_one_sentence_says_what_to_source(workplace: Workplace, tmp_path: Path) -> None:

@@ -110,31 +110,22 @@ class _Checkpoint:
 
         trained, network = load_trained_network(path)
         self.card: ModelCard = model_card(trained, network.tasks)
+        self._path = path
         self._graph = DeployableNetwork(network).eval().to(device)
         self._device = device
 
     def predict(self, images: NDArray[np.uint8]) -> list[Prediction]:
         """One prediction an image, uint8 [N, H, W, 3] RGB, in its own pixels, whatever the score."""
-        from dataclasses import fields
-
         import numpy as np
         import torch
 
-        from mayhem_ros.prediction import Prediction
+        from mayhem_ros.graph_outputs import read_outputs, refuse_nonsense
 
         exact = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)  # as precise as what ONNX Runtime does
         with torch.inference_mode(), exact:
             outputs = self._graph(torch.from_numpy(np.array(images)).to(self._device))  # a frame may be read-only
         arrays = {name: value.cpu().numpy() for name, value in zip(self._graph.output_names, outputs, strict=True)}
-        counts = arrays.pop("count", None)
-        known = {field.name for field in fields(Prediction)}
-        predictions = []
-        for place in range(len(images)):
-            values = {name: array[place] for name, array in arrays.items() if name in known}
-            if counts is not None:
-                values |= {name: values[name][: counts[place]] for name in ("boxes", "scores", "labels")}
-            predictions.append(Prediction(**values))
-        return predictions
+        return refuse_nonsense(read_outputs(arrays, images.shape, self.card, self._path))
 
 
 def _open(path: Path, provider: str, threads: int) -> Predictor:

@@ -54,14 +54,18 @@ def check_parity(
         shown_as: the export's place, for errors.
 
     Raises:
-        MayhemError: a detection has no match, or scores, boxes or masks differ by more than the tolerances.
+        MayhemError: a detection has no match, scores, boxes or masks differ by more than the tolerances, or what the
+            exported file gives cannot be meant.
     """
     model = OnnxModel(onnx_file, provider="cpu")
     score_difference = box_difference = 0.0
     detections = pixels = equal_pixels = 0
     for image in images:
         expected = _run_torch(deployable, image)
-        (found,) = model.predict(image[None])
+        try:
+            (found,) = model.predict(image[None])
+        except MayhemError as error:
+            raise MayhemError(f"{shown_as} was not written: {error}") from error
         if expected.boxes is not None:
             for ours, theirs in ((expected, found), (found, expected)):
                 scores, boxes = largest_differences(ours, theirs, shown_as)

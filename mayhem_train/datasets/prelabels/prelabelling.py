@@ -84,8 +84,10 @@ def prelabel(
         nonlocal unreadable
         frames = read_frames(track(sorted(places), "prelabelling", total=len(places)), recordings, distro=distro)
         for group in _batches(frames, batch):
-            predictions = draughtsman.model.predict(np.stack([pixels for _, pixels in group]))
+            predictions = draughtsman.model.predict_each(np.stack([pixels for _, pixels in group]))
             for (place, pixels), prediction in zip(group, predictions, strict=True):
+                if isinstance(prediction, MayhemError):
+                    raise MayhemError(f"{place.name} could not be prelabelled: {prediction}") from prediction
                 unreadable -= 1
                 height, width = pixels.shape[:2]
                 image = AnnotatedImage(place.name, width, height, draughtsman.draw(prediction, width, height))

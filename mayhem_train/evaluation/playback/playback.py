@@ -92,6 +92,9 @@ class Playback:
         self._matcher: Matcher[bytes] = Matcher(link.kinds)
         self._sent = 0
         self._silent = 0
+        self._refused = 0  # by the node's own count
+        self._refusal = ""
+        self._accounted = 0  # as many of them at most are frames that were given up
         self._stages = stages
 
     def play(self, messages: Iterable[RecordedMessage], is_damaged: Callable[[int], bool]) -> Iterator[PlayedFrame]:
@@ -149,7 +152,7 @@ class Playback:
         sendings = 1
         damaged = False
         answer = None
-        while answer is None and not damaged and time.monotonic() < deadline:
+        while answer is None and not damaged and not self._is_refused() and time.monotonic() < deadline:
             answer = self._next_answer(time.monotonic() + 0.25)
             if answer is not None:
                 continue
@@ -165,17 +168,31 @@ class Playback:
         self._sent += 1
         if answer is None:
             self._matcher.give_up(message.index, stamp)
+            if self._is_refused():
+                damaged = damaged or is_damaged(message.index)
+                if sendings > 1:  # some of the copies may have met nobody
+                    self._wait_for_diagnostics()
+                    self._wait_for_diagnostics()
+                self._accounted = self._refused
+            else:
+                self._accounted += sendings
             self._note_silence(damaged)
             return PlayedFrame(message.index, stamp, None, None)
-        self._silent = 0
+        self._silent, self._refusal = 0, ""
         if sendings > 1:
             self._let_copies_pass()
         played = self._played(answer, stamp)
         return replace(played, latency_ms=None) if repeat else played
 
+    def _is_refused(self) -> bool:
+        """Whether the node says that it refused a frame, and it can be none of those before."""
+        return self._refused > self._accounted
+
     def _note_silence(self, damaged: bool) -> None:
         """Raises MayhemError when frame after frame stays unanswered: waiting for all of them would take hours."""
         self._silent += not damaged
+        if self._silent == _SILENT_FRAMES and self._refusal:
+            raise MayhemError(f"The perception node refused frame after frame: {self._refusal}")
         if self._silent == _SILENT_FRAMES:
             raise MayhemError(
                 f"The perception node did not answer {_SILENT_FRAMES} frames in a row within "
@@ -257,6 +274,9 @@ class Playback:
                 if match is None or item.value == "n/a" or match["stage"] in _STAGES_LEFT_OUT:
                     continue
                 self._stages.note(match["stage"], match["statistic"], float(item.value))
+            refused = sum(int(item.value) for item in status.values if item.key == "failed")
+            if refused > self._refused:
+                self._refused, self._refusal = refused, status.message
 
 
 @contextmanager

@@ -100,7 +100,8 @@ def evaluate_split(model: Predictor, index: DatasetIndex, reader: FrameReader, *
         worst: how many of the worst frames to keep.
 
     Raises:
-        MayhemError: model and labels have no class in common, or more than 5 % of the frames cannot be read.
+        MayhemError: model and labels have no class in common, more than 5 % of the frames cannot be read, or the model
+            fails on one or gives what cannot be meant.
     """
     _refuse_foreign_classes(model.card, index)
     scorer = Scorer(model.card, index, boundaries=True)
@@ -117,7 +118,10 @@ def evaluate_split(model: Predictor, index: DatasetIndex, reader: FrameReader, *
             error_console.print(f"Left out: {error}", markup=False, highlight=False, soft_wrap=True)
             _refuse_too_many(unreadable, len(index.images))
             continue
-        (prediction,) = model.predict(pixels[None])
+        try:
+            (prediction,) = model.predict(pixels[None])
+        except MayhemError as error:
+            raise MayhemError(f"{image.name} could not be tested: {error}") from error
         score = scorer.add(image, prediction)
         frames.append(ScoredFrame(image, score))
         gallery.offer(Exhibit(0, place, prediction, None, image, score))
