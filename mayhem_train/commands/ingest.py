@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from rich.markup import escape
 from rich.progress import TaskID
 
 from mayhem_ros.errors import UsageError
+from mayhem_train.commands.intensity_argument import add_intensity_range
 from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.commands.recording_arguments import add_distro
 from mayhem_train.console import console, progress_bar
@@ -17,6 +19,7 @@ from mayhem_train.recordings.ingest.batch import ingest_recordings
 from mayhem_train.recordings.ingest.ingestion import IngestJob
 from mayhem_train.recordings.ingest.options import FORMS, IngestOptions
 from mayhem_train.recordings.ingest.outcome import Outcome
+from mayhem_train.recordings.sixteen_bits import AUTO
 
 EXAMPLE = "mayhem ingest drive-1.mcap drive-2.bag --out extracted --colour jpg --clouds ply"
 
@@ -57,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--jpeg-quality", type=int, default=95, metavar="Q", help="1 to 100 (default: 95)")
     parser.add_argument("--workers", type=int, metavar="N", help="cores to use (default: all)")
     parser.add_argument("--ray", metavar="ADDRESS", help="work on a Ray cluster (host:port, or auto)")
+    add_intensity_range(parser)
     add_distro(parser)
     parser.add_argument("--force", action="store_true", help="replace what was ingested before")
 
@@ -71,6 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
         max_offset_ns=round(arguments.max_offset * 1e9),
         jpeg_quality=arguments.jpeg_quality,
         distro=arguments.distro,
+        intensity_range=None if arguments.intensity_range == AUTO else arguments.intensity_range,
     )
     with _Bars(len(set(arguments.recordings))) as bars:
         outcomes = ingest_recordings(
@@ -78,12 +83,15 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.out,
             options,
             bars,
+            find_range=arguments.intensity_range == AUTO,
             workers=arguments.workers,
             force=arguments.force,
             ray_address=arguments.ray,
         )
     for outcome in outcomes:
         _show(outcome)
+    for sentence in _few_levels(outcomes):
+        print(f"Warning: {sentence}", file=sys.stderr)
     return max((outcome.error.exit_code for outcome in outcomes if outcome.error), default=0)
 
 
@@ -96,6 +104,15 @@ def _show(outcome: Outcome) -> None:
         console.print(f"{outcome.ingested.folder}: {what}", soft_wrap=True, markup=False, highlight=False)
         for remark in outcome.ingested.remarks:
             console.print(f"  {remark}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _few_levels(outcomes: Sequence[Outcome]) -> Iterable[str]:
+    """A sentence for each topic that has one in any recording."""
+    by_topic: dict[str, str] = {}
+    for outcome in outcomes:
+        if outcome.ingested is not None:
+            by_topic = {**outcome.ingested.few_levels, **by_topic}
+    return by_topic.values()
 
 
 class _Bars:

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mayhem_ros.errors import UsageError
+from mayhem_train.commands.intensity_argument import add_intensity_range
 from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.commands.recording_arguments import add_distro
 from mayhem_train.console import console
@@ -50,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--stop", type=float, metavar="S", help="seconds from the recording's start, not included")
     parser.add_argument("--max-frames", type=int, metavar="N", help="leave each recording after N kept frames")
     parser.add_argument("--topic", metavar="NAME", help="the image topic, where recordings have several")
+    add_intensity_range(parser)
     add_distro(parser)
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="recordings at a time (default: 1)")
     parser.add_argument(
@@ -74,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.recordings,
         arguments.out,
         settings,
+        intensity_range=arguments.intensity_range,
         topic=arguments.topic,
         distro=arguments.distro,
         export=arguments.export,

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.console import track
+from mayhem_train.recordings.depth import is_depth_message
 from mayhem_train.recordings.image_sample import ImageSample, sample_image
 from mayhem_train.recordings.recording import Recording, Topic
+from mayhem_train.recordings.sixteen_bits import few_levels
 from mayhem_train.recordings.verification import Verification, verify_recording
 
 
@@ -133,6 +135,8 @@ def _topic(recording: Recording, topic: Topic, stamps: NDArray[np.int64] | None,
     if topic in recording.image_topics:
         image = sample_image(recording, topic)
         problems.extend(image.problems)
+        if image.message is not None and not is_depth_message(image.message, topic.name):
+            problems.extend(filter(None, [few_levels(recording, topic.name)]))
     else:
         _read_ends(recording, topic, problems)
     return TopicReport(

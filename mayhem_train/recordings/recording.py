@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.image_decoding import DecodedImage, decode_with_flaws
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.console import error_console
 from mayhem_train.recordings.cache import FileVersion
 from mayhem_train.recordings.depth import DepthImage, decode_depth, is_depth_message, is_image_message
@@ -220,20 +221,20 @@ class Recording:
         with self.naming(topic, index):
             return self._read(entry)
 
-    def read_image(self, topic: str, index: int) -> NDArray[np.uint8]:
-        """An image message decoded: uint8 [H, W, 3] RGB; it may be read-only.
+    def read_image(self, topic: str, index: int, intensity_range: IntensityRange | None = None) -> NDArray[np.uint8]:
+        """An image message decoded: uint8 [H, W, 3] RGB; it may be read-only. See `decode_image` for the range.
 
         Raises:
             UsageError: there is no such topic.
             MayhemError: as `read_message`, or the message is no colour image that can be decoded.
         """
-        return self.read_with_flaws(topic, index).pixels
+        return self.read_with_flaws(topic, index, intensity_range).pixels
 
-    def read_with_flaws(self, topic: str, index: int) -> DecodedImage:
+    def read_with_flaws(self, topic: str, index: int, intensity_range: IntensityRange | None = None) -> DecodedImage:
         """An image message decoded, and what is wrong with it though it could be; raises as `read_image` does."""
         message = self.read_message(topic, index)
         with self.naming(topic, index):
-            return decode_with_flaws(message)
+            return decode_with_flaws(message, intensity_range)
 
     def read_depth(self, topic: str, index: int) -> DepthImage:
         """A depth message's pixels exactly as recorded: uint16 or float32 [H, W], and the metres of one unit.

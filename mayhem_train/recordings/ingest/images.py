@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.image_decoding import decode_with_flaws
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.recordings.depth import DepthImage, decode_depth
 from mayhem_train.recordings.ingest.extraction import FILE_FIELDS, Extracted
 from mayhem_train.recordings.ingest.png import png_bytes
@@ -26,11 +27,12 @@ class ColourExtractor:
 
     form: str
     jpeg_quality: int
+    intensity_range: IntensityRange | None = None
     fields: Fields = FILE_FIELDS
 
     def extract(self, message: Any) -> Extracted:
         """Decodes and encodes; raises MayhemError where the message is no colour image that can be decoded."""
-        decoded = decode_with_flaws(message)
+        decoded = decode_with_flaws(message, self.intensity_range)
         image = decoded.pixels
         height, width = image.shape[:2]
         if self.form == "jpg" and hasattr(message, "format") and bytes(message.data[:2]) == b"\xff\xd8":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from mayhem_train.recordings.ingest.claim import claimed, finish, is_finished, r
 from mayhem_train.recordings.ingest.extraction_pass import ExtractionPass, Progress
 from mayhem_train.recordings.ingest.options import IngestOptions
 from mayhem_train.recordings.ingest.results import write_results
-from mayhem_train.recordings.ingest.topics import choose_topics
+from mayhem_train.recordings.ingest.topics import COLOUR, ChosenTopic, choose_topics
 from mayhem_train.recordings.ingest.written import topic_notes
 from mayhem_train.recordings.locating import recording_stem
 from mayhem_train.recordings.recording import Recording
+from mayhem_train.recordings.sixteen_bits import few_levels
 
 FORMAT = 1
 """Of the manifest and the folder's layout."""
@@ -49,12 +51,14 @@ class IngestedRecording:
         was_finished: nothing had to be done.
         counts: messages extracted, by kind ("colour", "depth", ...), and the rows of the frame table.
         remarks: what could not be extracted, or differs from what one expects; a sentence each.
+        few_levels: a sentence for each topic whose 16-bit pictures keep few grey levels.
     """
 
     folder: str
     was_finished: bool
     counts: dict[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
+    few_levels: dict[str, str] = field(default_factory=dict)
 
 
 def ingest_recording(job: IngestJob, progress: Progress = lambda _done, _total: None) -> IngestedRecording:
@@ -71,6 +75,7 @@ def ingest_recording(job: IngestJob, progress: Progress = lambda _done, _total: 
             return IngestedRecording(str(folder), was_finished=True)
         with Recording(job.path, distro=job.options.distro) as recording:
             topics = choose_topics(recording, job.options)
+            levels = _few_levels(recording, topics) if job.options.intensity_range is None else {}
             with claimed(folder, key, topic_notes(topics), force=job.force) as scratch:
                 if scratch is None:
                     return IngestedRecording(str(folder), was_finished=True)
@@ -82,7 +87,13 @@ def ingest_recording(job: IngestJob, progress: Progress = lambda _done, _total: 
         raise MayhemError(
             f"Cannot ingest {job.path} into {folder} ({error.strerror or error}): {_remedy(error)}."
         ) from error
-    return IngestedRecording(str(folder), was_finished=False, counts=results.counts, remarks=results.remarks)
+    return IngestedRecording(str(folder), False, results.counts, results.remarks, levels)
+
+
+def _few_levels(recording: Recording, topics: Sequence[ChosenTopic]) -> dict[str, str]:
+    cameras = [choice.topic.name for choice in topics if choice.kind == COLOUR and choice.extractor is not None]
+    said = {topic: few_levels(recording, topic) for topic in cameras}
+    return {topic: sentence for topic, sentence in said.items() if sentence is not None}
 
 
 def _remedy(error: OSError) -> str:

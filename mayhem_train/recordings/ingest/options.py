@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from mayhem_ros.errors import UsageError
+from mayhem_ros.intensity_range import IntensityRange
 
 FORMS = {
     "colour": ("png", "jpg", "none"),
@@ -39,6 +40,7 @@ class IngestOptions:
             interpolated further than this from a measured one.
         jpeg_quality: 1 to 100, of pictures that are not JPEG already.
         distro: whose message definitions to take where a recording has none.
+        intensity_range: what the pictures of 16-bit cameras show; None is the full range.
     """
 
     colour: str = "png"
@@ -52,6 +54,7 @@ class IngestOptions:
     max_offset_ns: int = 50_000_000
     jpeg_quality: int = 95
     distro: str | None = None
+    intensity_range: IntensityRange | None = None
 
     def __post_init__(self) -> None:
         for kind, forms in FORMS.items():
@@ -68,4 +71,5 @@ class IngestOptions:
 
     def to_json(self) -> dict[str, Any]:
         """As the manifest holds them."""
-        return {**asdict(self), "topics": sorted(set(self.topics))}
+        numbers = None if self.intensity_range is None else list(self.intensity_range)
+        return {**asdict(self), "topics": sorted(set(self.topics)), "intensity_range": numbers}

@@ -17,6 +17,7 @@ from typing import IO, Any
 import cv2
 
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.recordings.ingest.ingestion import IngestedRecording, IngestJob, ingest_recording
 from mayhem_train.recordings.ingest.options import IngestOptions
 from mayhem_train.recordings.ingest.outcome import Listener, Outcome
@@ -179,7 +180,15 @@ def _serve() -> None:
     threading.Thread(target=listen, daemon=True).start()
     while True:
         fields = json.loads(lines.get())
-        options = IngestOptions(**{**fields["options"], "topics": tuple(fields["options"]["topics"])})
+        given = fields["options"]
+        numbers = given["intensity_range"]
+        options = IngestOptions(
+            **{
+                **given,
+                "topics": tuple(given["topics"]),
+                "intensity_range": None if numbers is None else IntensityRange.of(numbers),
+            }
+        )
         job = IngestJob(Path(fields["path"]), Path(fields["out"]), options, fields["force"], fields["threads"])
         run_here([job], answers)
 

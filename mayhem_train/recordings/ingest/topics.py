@@ -135,7 +135,7 @@ def _refuse_float_as_png(recording: Recording, topic: Topic) -> None:
 
 def _extractor(kind: str, options: IngestOptions) -> Extractor:
     extractors: dict[str, Extractor] = {
-        COLOUR: ColourExtractor(options.colour, options.jpeg_quality),
+        COLOUR: ColourExtractor(options.colour, options.jpeg_quality, options.intensity_range),
         DEPTH: DepthExtractor(options.depth),
         CLOUDS: CloudExtractor(options.clouds),
         IMU: ImuExtractor(),

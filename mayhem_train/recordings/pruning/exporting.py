@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.outputs import cannot_write, whole_file
 from mayhem_train.recordings.frame import Frame, frame_name, parse_frame_name
 from mayhem_train.recordings.recording import Recording
@@ -28,11 +29,18 @@ _ENDS = {"png": b"\0\0\0\0IEND\xaeB`\x82", "jpg": b"\xff\xd9"}
 
 
 def export_frames(
-    recording: Recording, frames: Iterable[Frame], folder: Path, *, image_format: str = "png", force: bool = False
+    recording: Recording,
+    frames: Iterable[Frame],
+    folder: Path,
+    *,
+    image_format: str = "png",
+    intensity_range: IntensityRange | None = None,
+    force: bool = False,
 ) -> int:
     """Writes each frame as `<frame name>`, as .jpg where that is the format, and returns how many it wrote.
 
-    Every image says in a comment which frame it shows. One that is there already, says so and has its end is left.
+    Every image says in a comment which frame it shows, and the intensity range where there is one. What is there
+    already, says the same and has its end is left.
 
     Raises:
         UsageError: an image of that name shows something else, and `force` is not set.
@@ -41,14 +49,14 @@ def export_frames(
     written = 0
     for frame in frames:
         path = folder / Path(frame.name).with_suffix(f".{image_format}")
-        comment = _comment(frame)
+        comment = _comment(frame, intensity_range)
         if not force and path.exists():
             if not _shows(path, comment, image_format):
                 raise UsageError(
                     f"{path} exists already and was not exported as that frame: choose another folder or pass --force."
                 )
             continue
-        image = recording.read_image(frame.topic, frame.index)
+        image = recording.read_image(frame.topic, frame.index, intensity_range)
         data = _encode(image, image_format, comment)
         with whole_file(path, force=True) as partial:
             partial.write_bytes(data)
@@ -91,9 +99,10 @@ def remove_images(paths: Iterable[Path]) -> None:
             raise cannot_write(path, error) from error
 
 
-def _comment(frame: Frame) -> bytes:
-    """The frame's identity, of which the name lacks the topic and the times."""
-    return _MARK + json.dumps(vars(frame)).encode()
+def _comment(frame: Frame, intensity_range: IntensityRange | None) -> bytes:
+    """The frame's identity, of which the name lacks the topic and the times, and the range where there is one."""
+    scaled = {} if intensity_range is None else {"intensity_range": list(intensity_range)}
+    return _MARK + json.dumps({**vars(frame), **scaled}).encode()
 
 
 def _shown(path: Path) -> str:

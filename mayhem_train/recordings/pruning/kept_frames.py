@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from mayhem_ros.errors import MayhemError
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.outputs import whole_file
 from mayhem_train.recordings.frame import Frame, parse_frame_name
 
@@ -96,6 +97,21 @@ def read_kept_frames(path: Path) -> tuple[Frame, ...]:
             f"{path} is damaged ({str(error).rstrip('.')}): write it again with `mayhem prune`."
         ) from error
     return tuple(chosen)
+
+
+def read_intensity_range(path: Path) -> IntensityRange:
+    """By which the frames were scaled that were pruned to kept.json.
+
+    Raises:
+        MayhemError: the file cannot be read, is no kept.json, or has no range.
+    """
+    numbers = read_document(path).get("intensity_range")
+    if numbers is None:
+        raise MayhemError(f"{path} has no intensity range: name LOW HIGH, or auto, in its place.")
+    try:
+        return IntensityRange.of(numbers)
+    except ValueError as error:
+        raise MayhemError(f"{path} is damaged ({error}): write it again with `mayhem prune`.") from error
 
 
 def read_document(path: Path) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.console import track
 from mayhem_train.outputs import cannot_write, refuse_existing
 from mayhem_train.recordings.exclusive import exclusive
@@ -23,6 +24,7 @@ from mayhem_train.recordings.pruning.kept_frames import AuditRow, read_document,
 from mayhem_train.recordings.pruning.selection import PruneSettings, frame_indices, select_frames
 from mayhem_train.recordings.pruning.workers import each
 from mayhem_train.recordings.recording import Recording
+from mayhem_train.recordings.sixteen_bits import AskedRange, chosen_range
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,7 @@ def prune(
     out: Path,
     settings: PruneSettings,
     *,
+    intensity_range: AskedRange = None,
     topic: str | None = None,
     distro: str | None = None,
     export: Path | None = None,
@@ -66,6 +69,18 @@ def prune(
     stopped run goes on after the last of them. A finished `out` of the same settings and recordings is left as it is
     unless `force` is set, and only images that are missing are exported; `force` also removes those of these
     recordings that an earlier export wrote and that are not kept. The result does not depend on `workers`.
+
+    Args:
+        recordings: files or folders of different names.
+        out: kept.json.
+        settings: what is kept.
+        intensity_range: what 16-bit cameras show, "auto" for what is found in these recordings.
+        topic: the image topic, where recordings have several.
+        distro: whose message definitions to take where a recording has none.
+        export: the folder of images; None writes none.
+        image_format: "png" or "jpg".
+        workers: recordings at a time.
+        force: replace what is there.
 
     Raises:
         UsageError: two recordings have the same name, a topic is missing, or `out` exists with something else.
@@ -84,7 +99,13 @@ def prune(
     sources, failures = _open_all(recordings, topic, distro, settings)
     if not sources:
         raise MayhemError(" ".join(failures))
-    made_with = {**asdict(settings), "distro": distro, "recordings": [source.to_json() for source in sources]}
+    found = chosen_range(intensity_range, [(source.recording, source.topic) for source in sources])
+    made_with = {
+        **asdict(settings),
+        "intensity_range": None if found is None else list(found),
+        "distro": distro,
+        "recordings": [source.to_json() for source in sources],
+    }
     finished = None if force else _finished(out, made_with, sources)
     resumed, exported, stale = 0, 0, 0
     if finished is not None:
@@ -93,7 +114,9 @@ def prune(
     else:
         with _working_beside(out):
             finished = None if force else _finished(out, made_with, sources)  # by the process that was waited for
-            rows, resumed = (finished[0], 0) if finished else _prune_all(sources, out, made_with, settings, workers)
+            rows, resumed = (
+                (finished[0], 0) if finished else _prune_all(sources, out, made_with, settings, found, workers)
+            )
             kept = finished[1] if finished else tuple(row.name for row in rows if row.kept)
             failures += _undecodable(sources, rows)
             if finished is None and len(failures) < len(recordings):
@@ -102,7 +125,7 @@ def prune(
     if len(failures) == len(recordings):
         raise MayhemError(" ".join(failures))
     if export is not None:
-        exported, stale = _export_all(sources, rows, frozenset(kept), export, image_format, workers, force)
+        exported, stale = _export_all(sources, rows, frozenset(kept), export, image_format, found, workers, force)
     return Pruned(rows, kept, finished is not None, resumed, exported, stale, tuple(failures))
 
 
@@ -132,6 +155,7 @@ class _Selection:
 
     source: _Source
     settings: PruneSettings
+    intensity_range: IntensityRange | None
     journal: Path
     made_with: Mapping[str, object]
     alone: bool
@@ -145,6 +169,7 @@ class _Export:
     frames: tuple[Frame, ...]
     folder: Path
     image_format: str
+    intensity_range: IntensityRange | None
     force: bool
     alone: bool
 
@@ -154,7 +179,7 @@ def _select(job: _Selection) -> tuple[list[AuditRow], int]:
     source, recording = job.source, job.source.recording
     with recording, Journal(job.journal, job.made_with) as journal:
         resumed = len(journal.rows)
-        rows = select_frames(recording, source.topic, job.settings, tuple(journal.rows))
+        rows = select_frames(recording, source.topic, job.settings, tuple(journal.rows), job.intensity_range)
         total = len(frame_indices(recording, source.topic, job.settings)) - resumed
         for row in track(rows, f"Pruning {recording.stem}", total) if job.alone else rows:
             journal.append(row)
@@ -166,11 +191,23 @@ def _select(job: _Selection) -> tuple[list[AuditRow], int]:
 def _export(job: _Export) -> int:
     frames = track(job.frames, f"Exporting {job.source.recording.stem}") if job.alone else job.frames
     with job.source.recording as recording:
-        return export_frames(recording, frames, job.folder, image_format=job.image_format, force=job.force)
+        return export_frames(
+            recording,
+            frames,
+            job.folder,
+            image_format=job.image_format,
+            intensity_range=job.intensity_range,
+            force=job.force,
+        )
 
 
 def _prune_all(
-    sources: Sequence[_Source], out: Path, made_with: Mapping[str, object], settings: PruneSettings, workers: int
+    sources: Sequence[_Source],
+    out: Path,
+    made_with: Mapping[str, object],
+    settings: PruneSettings,
+    intensity_range: IntensityRange | None,
+    workers: int,
 ) -> tuple[tuple[AuditRow, ...], int]:
     """All rows, and how many of them journals of a stopped run had."""
     alone = min(workers, len(sources)) <= 1
@@ -178,6 +215,7 @@ def _prune_all(
         _Selection(
             source,
             settings,
+            intensity_range,
             _journals(out) / f"{source.recording.stem}.jsonl",
             {**made_with, "recordings": [source.to_json()], "changed_ns": source.changed_ns},
             alone,
@@ -195,6 +233,7 @@ def _export_all(
     kept: frozenset[str],
     folder: Path,
     image_format: str,
+    intensity_range: IntensityRange | None,
     workers: int,
     force: bool,
 ) -> tuple[int, int]:
@@ -205,7 +244,8 @@ def _export_all(
         if row.name in kept:
             frames[row.recording].append(row.frame)
     jobs = [
-        _Export(source, tuple(frames[source.recording.stem]), folder, image_format, force, alone) for source in sources
+        _Export(source, tuple(frames[source.recording.stem]), folder, image_format, intensity_range, force, alone)
+        for source in sources
     ]
     with _alone_in(folder):
         counts = each(_export, jobs, workers)

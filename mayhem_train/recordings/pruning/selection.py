@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.recordings.frame import frame_name
 from mayhem_train.recordings.pruning.kept_frames import AuditRow
 from mayhem_train.recordings.pruning.similarity import Reference, to_grey
@@ -65,9 +67,15 @@ def frame_indices(recording: Recording, topic: str, settings: PruneSettings) -> 
 
 
 def select_frames(
-    recording: Recording, topic: str, settings: PruneSettings, done: Sequence[AuditRow] = ()
+    recording: Recording,
+    topic: str,
+    settings: PruneSettings,
+    done: Sequence[AuditRow] = (),
+    intensity_range: IntensityRange | None = None,
 ) -> Iterator[AuditRow]:
     """Decides about one frame after the other, after those that are `done` already.
+
+    Those of 16-bit cameras are seen by their intensity range.
 
     The first frame that can be decoded is kept. So is one that cannot be compared with its reference: of another
     size, smaller than the window, or any but a black one after a black one. A frame that cannot be decoded is left out
@@ -80,16 +88,17 @@ def select_frames(
     kept = [row.index for row in done if row.kept]
     left = math.inf if settings.max_frames is None else settings.max_frames - len(kept)
     last: _LastKept | None = None
+    read = partial(recording.read_with_flaws, topic, intensity_range=intensity_range)
     for index in frame_indices(recording, topic, settings)[len(done) :]:
         if left <= 0:
             return
         if last is None and kept:
-            last = _LastKept(frame_name(recording.stem, kept[-1]), to_grey(recording.read_image(topic, kept[-1])))
+            last = _LastKept(frame_name(recording.stem, kept[-1]), to_grey(read(kept[-1]).pixels))
         name = frame_name(recording.stem, index)
         compared_with: str | None = None
         flaw: str | None = None
         try:
-            decoded = recording.read_with_flaws(topic, index)
+            decoded = read(index)
             image = to_grey(decoded.pixels)
         except MayhemError as error:
             _raise_unless_of_message(error)
