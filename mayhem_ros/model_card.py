@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn
 
 from mayhem_ros.errors import MayhemError
+from mayhem_ros.intensity_range import IntensityRange
 
 METADATA_KEY = "mayhem_model_card"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, FORMAT_VERSION)
+"""1 knew no intensity range."""
 TASKS = ("multitask", "detection", "segmentation")
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -34,13 +37,17 @@ class SegmentationClass:
 
 @dataclass(frozen=True)
 class InputSpecification:
-    """What the graph's input `images` takes: uint8 [N, H, W, 3] RGB, any size; it was trained for the size named."""
+    """What the graph's input `images` takes: uint8 [N, H, W, 3] RGB, any size; it was trained for the size named.
+
+    `intensity_range` is how 16-bit cameras become such images (see `decode_image`); None is the full range.
+    """
 
     height: int
     width: int
     layout: str = "NHWC"
     dtype: str = "uint8"
     colour: str = "RGB"
+    intensity_range: IntensityRange | None = None
 
     def __post_init__(self) -> None:
         for name, value in (("height", self.height), ("width", self.width)):
@@ -49,6 +56,8 @@ class InputSpecification:
         found = (self.layout, self.dtype, self.colour)
         if found != ("NHWC", "uint8", "RGB"):
             raise ValueError(f"the input is {found}, not ('NHWC', 'uint8', 'RGB')")
+        if self.intensity_range is not None:
+            IntensityRange.of(self.intensity_range)
 
 
 @dataclass(frozen=True)
@@ -76,8 +85,9 @@ class ModelCard:
     format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
-        if self.format_version != FORMAT_VERSION:
-            raise ValueError(f"format_version is {self.format_version}, and this software reads {FORMAT_VERSION}")
+        if self.format_version not in READ_VERSIONS:
+            readable = " and ".join(map(str, READ_VERSIONS))
+            raise ValueError(f"format_version is {self.format_version}, and this software reads {readable}")
         if self.task not in TASKS:
             raise ValueError(f"task is {self.task!r}, not one of {', '.join(TASKS)}")
         if self.precision not in PRECISIONS:
@@ -121,7 +131,7 @@ class ModelCard:
                 segmentation_classes=tuple(
                     SegmentationClass(int(c["id"]), str(c["name"])) for c in fields["segmentation_classes"]
                 ),
-                input=InputSpecification(**fields["input"]),
+                input=_input(fields["input"]),
                 origin=Origin(**fields["origin"]),
                 precision=fields.get("precision", "fp32"),  # what cards of older files say nothing of
                 format_version=int(fields["format_version"]),
@@ -130,6 +140,11 @@ class ModelCard:
             raise ValueError(f"the field {error} is missing") from error
         except TypeError as error:
             raise ValueError(str(error)) from error
+
+
+def _input(fields: Mapping[str, Any]) -> InputSpecification:
+    found = fields.get("intensity_range")
+    return InputSpecification(**{**fields, "intensity_range": None if found is None else IntensityRange.of(found)})
 
 
 def read_card(metadata: Mapping[str, str], path: str) -> ModelCard:

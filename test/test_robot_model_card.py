@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from robot_small_model import card
 
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_ros.model_card import DetectionClass, InputSpecification, ModelCard, SegmentationClass
 
 BACKGROUND = SegmentationClass(0, "background")
@@ -83,3 +84,33 @@ def test_a_card_says_the_precision_and_one_that_does_not_is_of_float32() -> None
     assert ModelCard.from_json(json.dumps(older)) == card()
     with pytest.raises(ValueError, match="precision is 'fp8', not one of fp32, fp16, int8"):
         replace(card(), precision="fp8")
+
+
+def test_a_card_says_the_intensity_range_or_null() -> None:
+    ranged = replace(card(), input=replace(card().input, intensity_range=IntensityRange(7000, 9000)))
+    assert json.loads(ranged.to_json())["input"]["intensity_range"] == [7000, 9000]
+    assert json.loads(card().to_json())["input"]["intensity_range"] is None
+    assert ModelCard.from_json(ranged.to_json()) == ranged != card()
+
+
+def test_a_card_of_the_version_that_knew_no_range_is_read() -> None:
+    older = json.loads(card().to_json())
+    older["format_version"] = 1
+    del older["input"]["intensity_range"]
+    assert ModelCard.from_json(json.dumps(older)) == replace(card(), format_version=1)
+
+
+@pytest.mark.parametrize("version", [0, 3])
+def test_a_card_of_a_version_that_is_not_known_is_refused(version: int) -> None:
+    other = json.loads(card().to_json())
+    other["format_version"] = version
+    with pytest.raises(ValueError, match=f"^format_version is {version}, and this software reads 1 and 2$"):
+        ModelCard.from_json(json.dumps(other))
+
+
+@pytest.mark.parametrize("numbers", [[9000, 7000], [0, 65536], [7000], "7000 9000", {"low": 7000, "high": 9000}])
+def test_a_card_of_a_range_that_is_none_is_refused(numbers: object) -> None:
+    broken = json.loads(card().to_json())
+    broken["input"]["intensity_range"] = numbers
+    with pytest.raises(ValueError, match=r"^the intensity range "):
+        ModelCard.from_json(json.dumps(broken))

@@ -86,7 +86,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise MayhemError(f"{arguments.index} lists no images: import annotations into it first.")
     description = replace(describe(index), neighbours=find_time_neighbours(index, arguments.gap))
     if folders:
-        reader = FrameReader(index.images, arguments.recordings, arguments.images, arguments.distro)
+        reader = FrameReader(
+            index.images, arguments.recordings, arguments.images, arguments.distro, index.intensity_range
+        )
         description = replace(description, duplicates=find_near_duplicates(index, reader, arguments.limit))
     if arguments.out is not None:
         from mayhem_train.datasets.description.plots import write_plots  # matplotlib is slow to import

@@ -12,6 +12,7 @@ from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.commands.recording_arguments import add_distro
 
 if TYPE_CHECKING:
+    from mayhem_ros.intensity_range import IntensityRange
     from mayhem_train.evaluation.scoring.scorer import Scores
     from mayhem_train.export.calibration import Frames, RecordedFrames
     from mayhem_train.export.onnx_file import ExportReport
@@ -78,10 +79,12 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_existing(arguments.out, force=arguments.force)
 
     from mayhem_train.export.onnx_file import export_checkpoint
+    from mayhem_train.training.trained_network import read_description
 
-    labels = None if arguments.index is None else _Labels(arguments)
-    images = None if arguments.recording is None else list(_recorded(arguments, [arguments.recording], PARITY_FRAMES))
-    lowering = None if arguments.precision == "fp32" else _lowering(arguments, labels)
+    recorded = _Recorded(arguments, read_description(arguments.checkpoint).intensity_range)
+    labels = None if arguments.index is None else _Labels(arguments, recorded.intensity_range)
+    images = None if arguments.recording is None else list(recorded([arguments.recording], PARITY_FRAMES))
+    lowering = None if arguments.precision == "fp32" else _lowering(arguments, recorded, labels)
     with tempfile.TemporaryDirectory(prefix="mayhem-export-") as folder:
         full = Path(folder) / "fp32.onnx"
         with console.status("exporting and comparing"):
@@ -103,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
 class _Labels:
     """The dataset that `--index` names: frames of its split train to calibrate on, and a split to score."""
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
+    def __init__(self, arguments: argparse.Namespace, intensity_range: IntensityRange | None) -> None:
         from mayhem_train.datasets.frame_reader import FrameReader
         from mayhem_train.datasets.index import DatasetIndex
         from mayhem_train.evaluation.split.evaluation import choose_split
@@ -111,7 +114,7 @@ class _Labels:
         index = DatasetIndex.load(arguments.index)
         _, self.scored = choose_split(index, arguments.index, arguments.split)
         self.train = index.split("train")
-        self._where = (arguments.recordings, arguments.images, arguments.distro)
+        self._where = (arguments.recordings, arguments.images, arguments.distro, intensity_range)
         self._reader = FrameReader(self.scored.images, *self._where)
 
     def calibration(self, count: int) -> Frames:
@@ -132,33 +135,45 @@ class _Labels:
         return evaluate_split(OnnxModel(model, provider="cpu"), self.scored, self._reader).scores
 
 
-def _lowering(arguments: argparse.Namespace, labels: _Labels | None) -> Lowering:
+class _Recorded:
+    """Frames of recordings as the checkpoint's network sees them."""
+
+    def __init__(self, arguments: argparse.Namespace, intensity_range: IntensityRange | None) -> None:
+        self.intensity_range = intensity_range
+        self._topic, self._distro = arguments.topic, arguments.distro
+
+    def __call__(self, recordings: list[Path], count: int, besides: RecordedFrames | None = None) -> RecordedFrames:
+        from mayhem_train.export.calibration import RecordedFrames
+
+        return RecordedFrames(
+            recordings,
+            count,
+            besides=besides,
+            topic=self._topic,
+            distro=self._distro,
+            intensity_range=self.intensity_range,
+        )
+
+
+def _lowering(arguments: argparse.Namespace, recorded: _Recorded, labels: _Labels | None) -> Lowering:
     """Calibrates on the recordings named for it, else on the dataset; compares on frames it was not calibrated on."""
     from mayhem_train.export.parity import generated_images
     from mayhem_train.export.precision import Lowering
 
-    recorded: RecordedFrames | None = None
+    taken: RecordedFrames | None = None
     calibration: Frames | None = None
     if arguments.calibration:
-        calibration = recorded = _recorded(arguments, arguments.calibration, arguments.calibration_frames)
+        calibration = taken = recorded(arguments.calibration, arguments.calibration_frames)
     elif arguments.precision == "int8" and labels is not None:
         calibration = labels.calibration(arguments.calibration_frames)
     comparison: Frames = generated_images()
     if arguments.recording is not None:
-        comparison = _recorded(arguments, [arguments.recording], COMPARED_FRAMES, besides=recorded)
+        comparison = recorded([arguments.recording], COMPARED_FRAMES, taken)
     elif labels is not None:
         comparison = labels.comparison()
     elif arguments.calibration:
-        comparison = _recorded(arguments, arguments.calibration, COMPARED_FRAMES, besides=recorded)
+        comparison = recorded(arguments.calibration, COMPARED_FRAMES, taken)
     return Lowering(arguments.precision, comparison, calibration)
-
-
-def _recorded(
-    arguments: argparse.Namespace, recordings: list[Path], count: int, *, besides: RecordedFrames | None = None
-) -> RecordedFrames:
-    from mayhem_train.export.calibration import RecordedFrames
-
-    return RecordedFrames(recordings, count, besides=besides, topic=arguments.topic, distro=arguments.distro)
 
 
 def _print_report(arguments: argparse.Namespace, report: ExportReport) -> None:

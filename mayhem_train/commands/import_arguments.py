@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from mayhem_train.commands.intensity_argument import add_intensity_range
 from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.commands.recording_arguments import add_distro
 from mayhem_train.console import console, error_console
@@ -42,6 +43,7 @@ def add_import_arguments(parser: argparse.ArgumentParser) -> None:
     )
     _add_split_arguments(parser)
     parser.add_argument("--topic", metavar="NAME", help="the image topic, where recordings have several")
+    add_intensity_range(parser)
     add_distro(parser)
     parser.add_argument(
         "--images",
@@ -79,6 +81,7 @@ def run_import(arguments: argparse.Namespace, read: Callable[[Path], AnnotationF
         images=arguments.images,
         empty_means_empty=arguments.empty_means_empty,
         traced_polygons=arguments.traced_polygons,
+        intensity_range=arguments.intensity_range,
         plan=plan,
     )
     imported.index.save(arguments.out, force=arguments.force)

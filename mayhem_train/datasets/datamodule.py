@@ -16,9 +16,10 @@ from torch import nn
 from torch.utils.data import DataLoader, Sampler
 
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.console import error_console
 from mayhem_train.datasets.dataset import FrameDataset, Transform
-from mayhem_train.datasets.frame_reader import UnreadableFrame
+from mayhem_train.datasets.frame_reader import FrameReader, UnreadableFrame
 from mayhem_train.datasets.index import DatasetIndex, dataset_hash
 from mayhem_train.datasets.samples import Batch, Sample, collate
 from mayhem_train.datasets.transforms.mosaic import Mosaic
@@ -141,9 +142,19 @@ class PerceptionDataModule(pl.LightningDataModule):
         return tuple(category.name for category in self.dataset_index.surfaces)
 
     @property
+    def intensity_range(self) -> IntensityRange | None:
+        """What the dataset's 16-bit cameras show; None is the full range."""
+        return self.dataset_index.intensity_range
+
+    @property
     def dataset_hash(self) -> str:
         """SHA-256 of the index file."""
         return dataset_hash(self.index)
+
+    def few_levels(self) -> list[str]:
+        """A sentence for each topic whose 16-bit camera uses few grey levels, since the dataset has no range for it."""
+        frames = self.dataset_index.split("train").images
+        return FrameReader(frames, self.recordings, self.images, self.distro, self.intensity_range).few_levels(frames)
 
     def setup(self, stage: str) -> None:
         """Opens what the stage needs, so that what is missing is named before anything runs.

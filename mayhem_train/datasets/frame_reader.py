@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.image_decoding import decode_image
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.datasets.index import LabelledImage
 from mayhem_train.datasets.quoting import quoted
 from mayhem_train.recordings.recording import Recording, find_recordings
+from mayhem_train.recordings.sixteen_bits import NEW_DATASET, few_levels
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class FrameReader:
         recordings: folder of the recordings; None where every entry is an image file.
         images: folder of extracted images, PNG or JPEG.
         distro: where recordings carry no message definitions, the ROS distribution whose definitions to take.
+        intensity_range: what 16-bit cameras show; the index or the model that sees the frames says it.
 
     Raises:
         MayhemError: a recording or an image is missing, or a file's name leaves the folder; the sentence names it.
@@ -46,7 +49,9 @@ class FrameReader:
         recordings: Path | None,
         images: Path | None = None,
         distro: str | None = None,
+        intensity_range: IntensityRange | None = None,
     ) -> None:
+        self.intensity_range = intensity_range
         self._images = images
         self._distro = distro
         self._paths: dict[str, Path] = {}
@@ -74,7 +79,11 @@ class FrameReader:
         """
         path = self._file(frame)
         try:
-            pixels = self._recording(frame).read_image(frame.topic, frame.index) if path is None else _read_file(path)
+            pixels = (
+                self._recording(frame).read_image(frame.topic, frame.index, self.intensity_range)
+                if path is None
+                else _read_file(path, self.intensity_range)
+            )
         except UsageError:
             raise  # no frame of the recording could be read
         except MayhemError as error:
@@ -92,6 +101,14 @@ class FrameReader:
                 "they were drawn on."
             )
         return pixels
+
+    def few_levels(self, frames: Sequence[LabelledImage]) -> list[str]:
+        """A sentence for each topic of recordings whose 16-bit camera uses few grey levels, where there is no range."""
+        if self.intensity_range is not None:
+            return []
+        first_of_each = {frame.topic: frame for frame in reversed(frames) if self._file(frame) is None}
+        said = [few_levels(self._recording(frame), topic, NEW_DATASET) for topic, frame in first_of_each.items()]
+        return [sentence for sentence in said if sentence is not None]
 
     def _file(self, frame: LabelledImage) -> Path | None:
         """Where the frame's image file is; None where it is to be read from its recording."""
@@ -137,9 +154,9 @@ def _locate(frames: dict[str, LabelledImage], folder: Path | None) -> dict[str, 
     return found
 
 
-def _read_file(path: Path) -> NDArray[np.uint8]:
+def _read_file(path: Path, intensity_range: IntensityRange | None) -> NDArray[np.uint8]:
     data = path.read_bytes()
     try:
-        return decode_image(_Encoded(data))
+        return decode_image(_Encoded(data), intensity_range)
     except MayhemError as error:
         raise MayhemError(f"{path}: {error}") from error

@@ -13,6 +13,7 @@ import numpy as np
 from pycocotools import mask as rle_codec
 
 from mayhem_ros.errors import MayhemError
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.datasets.index_checks import check_boxes, check_categories, check_images, check_masks
 from mayhem_train.datasets.quoting import quoted
 from mayhem_train.outputs import whole_file
@@ -112,11 +113,15 @@ class LabelledImage:
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """Every labelled frame of a dataset, with its classes and splits, and the annotation files behind it."""
+    """Every labelled frame of a dataset, with its classes and splits, and the annotation files behind it.
+
+    `intensity_range` is what its 16-bit cameras show, None the full range (see `decode_image`).
+    """
 
     categories: tuple[Category, ...]
     images: tuple[LabelledImage, ...]
     documents: tuple[SourceDocument, ...] = ()
+    intensity_range: IntensityRange | None = None
 
     @property
     def things(self) -> tuple[Category, ...]:
@@ -175,6 +180,7 @@ class DatasetIndex:
             "info": {
                 "description": "Mayhem dataset index",
                 "version": "1",
+                **({} if self.intensity_range is None else {"intensity_range": list(self.intensity_range)}),
                 **(
                     {"documents": [_document_to_coco(document) for document in self.documents]}
                     if self.documents
@@ -196,7 +202,9 @@ class DatasetIndex:
         check_categories(coco["categories"])
         check_images(coco["images"])
         categories = tuple(Category(c["id"], c["name"], bool(c["isthing"])) for c in coco["categories"])
-        documents = tuple(_document(document) for document in dict(coco.get("info", {})).get("documents", ()))
+        info = dict(coco.get("info", {}))
+        documents = tuple(_document(document) for document in info.get("documents", ()))
+        numbers = info.get("intensity_range")
         is_thing = {category.id: category.is_thing for category in categories}
         sizes = {image["id"]: [image["height"], image["width"]] for image in coco["images"]}
         names = {image["id"]: frame_name(image["recording"], image["index"]) for image in coco["images"]}
@@ -240,7 +248,7 @@ class DatasetIndex:
             )
             for image in coco["images"]
         )
-        return cls(categories, images, documents)
+        return cls(categories, images, documents, None if numbers is None else IntensityRange.of(numbers))
 
     def save(self, path: Path, *, force: bool = False) -> None:
         """Writes the index as one JSON file, whole or not at all."""

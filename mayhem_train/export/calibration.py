@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.datasets.frame_reader import FrameReader
 from mayhem_train.datasets.index import LabelledImage
 from mayhem_train.recordings.recording import Recording
@@ -36,6 +37,7 @@ class RecordedFrames:
         besides: take none of these.
         topic: the image topic; None takes each recording's only camera.
         distro: where a recording carries no message definitions, the ROS distribution whose definitions to take.
+        intensity_range: by which the model sees 16-bit cameras.
 
     Raises:
         MayhemError: a recording cannot be read, or none has a frame left to take.
@@ -49,8 +51,10 @@ class RecordedFrames:
         besides: RecordedFrames | None = None,
         topic: str | None = None,
         distro: str | None = None,
+        intensity_range: IntensityRange | None = None,
     ) -> None:
         self._distro = distro
+        self._intensity_range = intensity_range
         self._places: list[tuple[Path, str, int]] = []
         taken = set(besides._places) if besides is not None else set()
         share = -(-count // max(len(recordings), 1))
@@ -70,7 +74,7 @@ class RecordedFrames:
         for path in dict.fromkeys(place[0] for place in self._places):
             with Recording(path, distro=self._distro) as opened:
                 for _, topic, index in (place for place in self._places if place[0] == path):
-                    yield opened.read_image(topic, index)
+                    yield opened.read_image(topic, index, self._intensity_range)
 
 
 class LabelledFrames:

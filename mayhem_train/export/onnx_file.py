@@ -89,7 +89,7 @@ def model_card(trained: TrainedNetwork, tasks: tuple[str, ...]) -> ModelCard:
             for k, name in enumerate(detection, start=1)
         ),
         segmentation_classes=tuple(SegmentationClass(k, name) for k, name in enumerate(segmentation)),
-        input=InputSpecification(specification.height, specification.width),
+        input=InputSpecification(specification.height, specification.width, intensity_range=trained.intensity_range),
         origin=Origin(
             model=f"{specification.name} on {specification.body}",
             balancer=trained.balancer,

@@ -73,6 +73,7 @@ class TrainingCLI(LightningCLI):
             ("thing_names", "detection_classes"),
             ("surface_names", "segmentation_classes"),
             ("dataset_hash", "dataset_sha256"),
+            ("intensity_range", "intensity_range"),
         ):
             parser.link_arguments(f"data.{source}", f"model.{target}", apply_on="instantiate")
 

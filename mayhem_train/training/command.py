@@ -78,7 +78,7 @@ def train(arguments: Sequence[str]) -> TrainingRun:
     if is_first_process():
         record_run(cli.run_folder, cli.settings, _origin(cli, earlier), anew=cli.config.force)
         _introduce(cli, earlier)
-        for sentence in missing:
+        for sentence in (*missing, *cli.datamodule.few_levels()):
             error_console.print(f"Warning: {sentence}", markup=False, highlight=False, soft_wrap=True)
     accumulated = cli.trainer.accumulate_grad_batches
     with told_in_one_sentence(cli.run_folder, last, cli.datamodule.batch_size, accumulated):

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
 
 from mayhem_ros.errors import UsageError
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.balancing.balancer import BalancedLoss, Balancer
 from mayhem_train.balancing.processes import mean_over_processes
 from mayhem_train.balancing.shared_features import SharedFeatures
@@ -48,6 +49,7 @@ class PerceptionModule(pl.LightningModule):
         detection_classes: names of the boxes' classes; the command takes them from the data.
         segmentation_classes: names of the surfaces' classes, background left out; likewise.
         dataset_sha256: of the dataset index; likewise.
+        intensity_range: by which the data scale 16-bit cameras; likewise.
         balancer: how the tasks' losses are weighted, and their gradients brought together.
         name: of the network.
         body: of the network: mobilenet_v3_large, mobilenet_v2 or resnet50.
@@ -84,6 +86,7 @@ class PerceptionModule(pl.LightningModule):
         optimizer: OptimizerRecipe | str = "adamw",
         schedule: Schedule | str = "cosine",
         start_from: str | None = None,
+        intensity_range: Sequence[int] | None = None,
     ):
         super().__init__()
         for setting, value in (
@@ -107,6 +110,7 @@ class PerceptionModule(pl.LightningModule):
         self.balancer = balancer
         self.balancer.bind(self.network.tasks)
         self.dataset_sha256 = dataset_sha256
+        self.intensity_range = None if intensity_range is None else IntensityRange.of(tuple(intensity_range))
         self.learning_rate = learning_rate
         self.body_learning_rate_factor = body_learning_rate_factor
         self.weight_decay = weight_decay
@@ -344,6 +348,7 @@ class PerceptionModule(pl.LightningModule):
             seed=int(torch.initial_seed()),
             dataset_sha256=self.dataset_sha256,
             git_revision=git_revision(),
+            intensity_range=self.intensity_range,
         ).to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mayhem_ros.errors import MayhemError
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.models.network import MultiTaskNetwork, build_network
 from mayhem_train.models.specification import NetworkSpecification
 
@@ -38,7 +39,7 @@ _UNREADABLE = (
 class TrainedNetwork:
     """A network's specification, what validation said of it, and where it comes from.
 
-    Metrics without ground truth are None.
+    Metrics without ground truth are None, as is the intensity range of a dataset that has none.
     """
 
     specification: NetworkSpecification
@@ -48,14 +49,17 @@ class TrainedNetwork:
     seed: int
     dataset_sha256: str
     git_revision: str
+    intensity_range: IntensityRange | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, which `torch.load(weights_only=True)` takes."""
-        return asdict(self)
+        plain_range = None if self.intensity_range is None else list(self.intensity_range)
+        return {**asdict(self), "intensity_range": plain_range}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> TrainedNetwork:
-        """The inverse of `to_dict`. Raises KeyError where a field is missing."""
+        """The inverse of `to_dict`. Raises KeyError where a field is missing, ValueError where one cannot be."""
+        numbers = fields.get("intensity_range")  # which checkpoints of old have not
         return cls(
             specification=NetworkSpecification.from_dict(fields["specification"]),
             score_thresholds=dict(fields["score_thresholds"]),
@@ -64,6 +68,7 @@ class TrainedNetwork:
             seed=int(fields["seed"]),
             dataset_sha256=str(fields["dataset_sha256"]),
             git_revision=str(fields["git_revision"]),
+            intensity_range=None if numbers is None else IntensityRange.of(numbers),
         )
 
 
@@ -73,14 +78,7 @@ def load_trained_network(path: Path) -> tuple[TrainedNetwork, MultiTaskNetwork]:
     Raises:
         MayhemError: the file is missing, is no checkpoint of this software, or its weights do not fit.
     """
-    checkpoint = read_checkpoint(path)
-    try:
-        trained = TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY])
-        weights = network_weights(checkpoint)
-    except (KeyError, TypeError, ValueError) as error:
-        raise MayhemError(
-            f"{path} is no checkpoint of `mayhem train` ({type(error).__name__}: {error}): name one of its checkpoints."
-        ) from error
+    trained, weights = _description_and_weights(path)
     network = build_network(trained.specification, "none")
     if found := misfits(network, weights):
         raise MayhemError(
@@ -89,6 +87,15 @@ def load_trained_network(path: Path) -> tuple[TrainedNetwork, MultiTaskNetwork]:
         )
     network.load_state_dict(weights)
     return trained, network.eval()
+
+
+def read_description(path: Path) -> TrainedNetwork:
+    """What a checkpoint says about its network.
+
+    Raises:
+        MayhemError: the file is missing or is no checkpoint of this software.
+    """
+    return _description_and_weights(path)[0]
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -113,6 +120,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(checkpoint, dict):
         raise MayhemError(f"{path} holds no checkpoint: name a .ckpt file of `mayhem train`.")
     return checkpoint
+
+
+def _description_and_weights(path: Path) -> tuple[TrainedNetwork, dict[str, Tensor]]:
+    checkpoint = read_checkpoint(path)
+    try:
+        return TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY]), network_weights(checkpoint)
+    except (KeyError, TypeError, ValueError) as error:
+        raise MayhemError(
+            f"{path} is no checkpoint of `mayhem train` ({type(error).__name__}: {error}): name one of its checkpoints."
+        ) from error
 
 
 def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ from mayhem_train.datasets.quoting import quoted
 from mayhem_train.datasets.splits.splitting import SplitPlan, assign_splits
 from mayhem_train.recordings.frame import Frame, parse_frame_name
 from mayhem_train.recordings.recording import Recording, find_recordings
+from mayhem_train.recordings.sixteen_bits import AskedRange, chosen_range
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def import_annotations(
     images: Path | None = None,
     empty_means_empty: bool = False,
     traced_polygons: bool = False,
+    intensity_range: AskedRange = None,
     plan: SplitPlan = SplitPlan(),  # noqa: B008 (it is frozen)
 ) -> ImportedDataset:
     """Builds the index; files count in the order of their names.
@@ -105,6 +107,7 @@ def import_annotations(
         images: a folder of extracted images; the index then says for each frame that has one there where it is.
         empty_means_empty: an image listed without shapes shows nothing, rather than being unlabelled and left out.
         traced_polygons: polygon vertices are pixel indices, as contour tracing writes them; see `shape_rle`.
+        intensity_range: what 16-bit cameras show, "auto" for what is found in the labelled recordings.
         plan: how frames are split; see `assign_splits`.
 
     Raises:
@@ -122,6 +125,8 @@ def import_annotations(
             f"No image in {_list(files)} has shapes: label them, or pass --empty-means-empty if they show nothing."
         )
     frames = _find_frames(labelled, recordings, topic, distro, {file.path for file in files if file.is_video})
+    cameras = {(frame.recording, frame.topic) for frame in frames.values()}
+    found = chosen_range(intensity_range, _opened(sorted(cameras), recordings, distro))
     splits = assign_splits({key: frames[key].log_time_ns for key in sorted(frames)}, plan)
     file_names = {} if images is None else find_images(images, frames.values())
     documents = _documents(files, {(entry.path, entry.number) for entry in labelled.values()})
@@ -156,7 +161,7 @@ def import_annotations(
                 origin=None if document is None else Origin(document, entry.number, entry.image.original),
             )
         )
-    return ImportedDataset(DatasetIndex(class_map.categories, tuple(labelled_images), documents), counts)
+    return ImportedDataset(DatasetIndex(class_map.categories, tuple(labelled_images), documents, found), counts)
 
 
 def _entries_by_frame(files: Sequence[AnnotationFile], empty_means_empty: bool) -> dict[tuple[str, int], _Entry]:
@@ -233,6 +238,12 @@ def _find_frames(
                     )
                 frames[stem, index] = recording.frame(topic.name, index)
     return frames
+
+
+def _opened(cameras: Sequence[tuple[str, str]], folder: Path, distro: str | None) -> Iterator[tuple[Recording, str]]:
+    """Each (stem, topic) with its recording."""
+    paths = find_recordings(folder, wanted={stem for stem, _ in cameras})
+    return ((Recording(paths[stem], distro=distro), topic) for stem, topic in cameras)
 
 
 def _first_size(recording: Recording, topic: str, indices: Sequence[int]) -> tuple[int, int]:

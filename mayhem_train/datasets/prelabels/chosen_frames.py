@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.console import error_console
 from mayhem_train.recordings.frame import Frame, frame_name
 from mayhem_train.recordings.recording import Recording, find_recordings
@@ -80,7 +81,11 @@ def find_frames(frames: Iterable[Frame], recordings: Path, *, distro: str | None
 
 
 def read_frames(
-    places: Iterable[Place], recordings: Path, *, distro: str | None = None
+    places: Iterable[Place],
+    recordings: Path,
+    *,
+    distro: str | None = None,
+    intensity_range: IntensityRange | None = None,
 ) -> Iterator[tuple[Place, NDArray[np.uint8]]]:
     """Each frame with its pixels, uint8 [H, W, 3] RGB, in the order of `places`, those of a recording together.
 
@@ -94,11 +99,20 @@ def read_frames(
         with Recording(paths[stem], distro=distro) as recording:
             for place in members:
                 try:
-                    pixels = recording.read_image(place.topic, place.index)
+                    pixels = recording.read_image(place.topic, place.index, intensity_range)
                 except MayhemError as error:
                     error_console.print(f"Left out: {error}", markup=False, highlight=False, soft_wrap=True)
                     continue
                 yield place, pixels
+
+
+def opened_cameras(
+    places: Iterable[Place], recordings: Path, *, distro: str | None = None
+) -> Iterator[tuple[Recording, str]]:
+    """The recordings and topics that these frames are of."""
+    paths = find_recordings(recordings)
+    for stem, topic in sorted({(place.recording, place.topic) for place in places}):
+        yield Recording(paths[stem], distro=distro), topic
 
 
 def _order(frame: Frame) -> tuple[str, str, int]:

@@ -15,15 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.console import track
 from mayhem_train.datasets.annotations.cvat.writing import write_cvat
 from mayhem_train.datasets.annotations.shapes import AnnotatedImage
 from mayhem_train.datasets.prelabels.certainty import uncertainty
-from mayhem_train.datasets.prelabels.chosen_frames import Place, read_frames
+from mayhem_train.datasets.prelabels.chosen_frames import Place, opened_cameras, read_frames
 from mayhem_train.datasets.prelabels.predicted_shapes import Draughtsman
 from mayhem_train.outputs import refuse_existing, refuse_existing_folder, whole_folder
 from mayhem_train.recordings.guarding import refuse_within_ingested, refuse_within_recordings
 from mayhem_train.recordings.locating import find_recordings
+from mayhem_train.recordings.sixteen_bits import NEW_DATASET, warn_of_few_levels
 
 MANIFEST = "manifest.jsonl"
 
@@ -79,10 +81,17 @@ def prelabel(
     _refuse_shared_names(places)
     card = draughtsman.model.card
     unreadable = len(places)
+    if card.input.intensity_range is None:
+        warn_of_few_levels(opened_cameras(places, recordings, distro=distro), NEW_DATASET)
 
     def predicted() -> Iterator[PrelabelledFrame]:
         nonlocal unreadable
-        frames = read_frames(track(sorted(places), "prelabelling", total=len(places)), recordings, distro=distro)
+        frames = read_frames(
+            track(sorted(places), "prelabelling", total=len(places)),
+            recordings,
+            distro=distro,
+            intensity_range=card.input.intensity_range,
+        )
         for group in _batches(frames, batch):
             predictions = draughtsman.model.predict_each(np.stack([pixels for _, pixels in group]))
             for (place, pixels), prediction in zip(group, predictions, strict=True):
@@ -124,7 +133,8 @@ def write_prelabels(
     with ExitStack() as stack:
         if images is not None:
             folder = stack.enter_context(whole_folder(images, of=_IMAGES, force=force))
-            _write_pictures(prelabels.frames, folder, recordings, distro)
+            seen_by = draughtsman.model.card.input.intensity_range
+            _write_pictures(prelabels.frames, folder, recordings, distro, seen_by)
         write_cvat(out, draughtsman.labels, [frame.image for frame in prelabels.frames], force=force)
 
 
@@ -180,9 +190,15 @@ def _batches(
             yield members
 
 
-def _write_pictures(frames: Sequence[PrelabelledFrame], folder: Path, recordings: Path, distro: str | None) -> None:
+def _write_pictures(
+    frames: Sequence[PrelabelledFrame],
+    folder: Path,
+    recordings: Path,
+    distro: str | None,
+    intensity_range: IntensityRange | None,
+) -> None:
     places = track(sorted(frame.place for frame in frames), "writing images", total=len(frames))
-    for place, pixels in read_frames(places, recordings, distro=distro):
+    for place, pixels in read_frames(places, recordings, distro=distro, intensity_range=intensity_range):
         _, encoded = cv2.imencode(".png", cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR))
         (folder / place.name).write_bytes(encoded.tobytes())
     lines: list[dict[str, object]] = [{"version": "1.1"}, {"type": "images"}]

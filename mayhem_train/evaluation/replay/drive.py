@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.datasets.index import DatasetIndex
 from mayhem_train.evaluation.latency import percentiles
 from mayhem_train.evaluation.playback.playback import PlayedFrame
@@ -28,6 +32,7 @@ class Drive:
         topic: the image topic; None takes the one that the labels name, or the only camera.
         labels: the labels to score by, or None.
         labels_path: the labels' file, for messages.
+        intensity_range: by which the model sees 16-bit cameras.
 
     Raises:
         UsageError: the topic does not exist, or there are several and none is chosen.
@@ -35,7 +40,12 @@ class Drive:
     """
 
     def __init__(
-        self, recording: Recording, topic: str | None, labels: DatasetIndex | None, labels_path: Path | None
+        self,
+        recording: Recording,
+        topic: str | None,
+        labels: DatasetIndex | None,
+        labels_path: Path | None,
+        intensity_range: IntensityRange | None = None,
     ) -> None:
         self.recording = recording
         ours = [] if labels is None else [image for image in labels.images if image.recording == recording.stem]
@@ -44,16 +54,25 @@ class Drive:
         self.labelled = {image.index: image for image in ours if image.topic == self.topic.name}
         self.rows: list[FrameRow] = []
         self._labels_path = labels_path
+        self._intensity_range = intensity_range
         if labels is not None:
             self._refuse_foreign_labels(labels)
 
     def is_damaged(self, index: int) -> bool:
         """Whether the frame cannot be decoded."""
         try:
-            self.recording.read_image(self.topic.name, index)
+            self.image(index)
         except MayhemError:
             return True
         return False
+
+    def image(self, index: int) -> NDArray[np.uint8]:
+        """A frame as the model sees it: uint8 [H, W, 3] RGB.
+
+        Raises:
+            MayhemError: it cannot be decoded.
+        """
+        return self.recording.read_image(self.topic.name, index, self._intensity_range)
 
     def note(self, played: PlayedFrame, score: FrameScore | None) -> None:
         """Adds a frame that was played; `score` where it was scored."""

@@ -85,7 +85,8 @@ def replay(
         refuse_unknown_classes(requirements, [c.name for c in labels.things], [c.name for c in labels.surfaces])
     with ExitStack() as resources:
         resources.enter_context(_terminated_as_interrupted())
-        drives = [Drive(resources.enter_context(Recording(path)), topic, labels, index) for path in recordings]
+        seen_by = card.input.intensity_range
+        drives = [Drive(resources.enter_context(Recording(path)), topic, labels, index, seen_by) for path in recordings]
         refuse_same_names(drives)
         judge = _Judge(drives, card, labels)
         stages = StageTimes()
@@ -201,7 +202,7 @@ class _Judge:
 
     def _picture(self, exhibit: Exhibit, colours: Mapping[str, str]) -> Picture:
         drive = self.drives[exhibit.recording]
-        image = drive.recording.read_image(drive.topic.name, exhibit.index)
+        image = drive.image(exhibit.index)
         truth = None
         if self._labels is not None and exhibit.image is not None:
             truth = truth_panel(self._labels, exhibit.image, colours)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
+from mayhem_train.console import error_console
 from mayhem_train.datasets.frame_reader import FrameReader
 from mayhem_train.datasets.index import DatasetIndex, dataset_hash
 from mayhem_train.evaluation.provenance import DatasetSummary, ModelSummary, software_versions, this_machine
@@ -59,6 +60,9 @@ def evaluate_model(
     results = SingleTaskResults.read(against, dataset.sha256, chosen)
     reader = FrameReader(labels.images, recordings, images, distro)
     opened = open_model()
+    reader.intensity_range = opened.card.input.intensity_range  # as the robot will see them
+    for sentence in reader.few_levels(labels.images):
+        error_console.print(f"Warning: {sentence}", markup=False, highlight=False, soft_wrap=True)
     results.refuse_other_tasks(scored_tasks(opened.card, labels))
     with whole_folder(out, of=_SCORES, force=force) as partial:
         report = SplitReport(
