@@ -14,6 +14,8 @@ from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
 from mayhem_ros.health import Health
+from mayhem_ros.image_decoding import sixteen_bit_samples
+from mayhem_ros.intensity_range import SampleCounts
 from mayhem_ros.messages import detections_message, image_message, label_info_message
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_ros.overlay import draw_prediction
@@ -49,6 +51,7 @@ class Camera:
         self._model = model
         self._subscription: Any = None
         self._publishers: dict[str, Any] = {}
+        self._judged = model.card.input.intensity_range is not None
         if model.detects:
             self._advertise(Detection2DArray, DETECTIONS, prefix, _RESULTS)
             self._advertise(LabelInfo, DETECTION_LABELS, prefix, _LATCHED)
@@ -70,6 +73,26 @@ class Camera:
             self.topic,
             lambda message: receive(self, message),
             QoSProfile(depth=parameters.queue_depth, reliability=ReliabilityPolicy[parameters.reliability.upper()]),
+        )
+
+    def few_levels(self, message: Any) -> str | None:
+        """A sentence where the first 16-bit image that shows anything keeps few grey levels at full range.
+
+        None for all others, and where the model's card has an intensity range. The image can be decoded.
+        """
+        if self._judged:
+            return None
+        samples = sixteen_bit_samples(message)
+        counts = SampleCounts()
+        if samples is not None:
+            counts.add(samples)
+        found, said = counts.found_range(), counts.few_levels()
+        self._judged = samples is None or found is not None
+        if found is None or said is None:
+            return None
+        return (
+            f"{self.topic} {said}, and the model knows no intensity range: import its dataset with "
+            f"--intensity-range {found.low} {found.high}, or auto, train and export again."
         )
 
     def announce(self, parameters: Parameters) -> None:

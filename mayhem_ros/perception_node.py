@@ -220,7 +220,10 @@ class PerceptionNode(LifecycleNode):
     def _decode(self, frame: _Frame) -> _Decoded | None:
         start = time.perf_counter()
         try:
-            image = decode_image(frame.message)
+            assert self._model is not None
+            image = decode_image(frame.message, self._model.card.input.intensity_range)
+            if (few := frame.camera.few_levels(frame.message)) is not None:
+                self.get_logger().warning(few)
         except Exception as error:  # whatever one frame does, the next one is to be seen
             self._fail(frame, error)
             return None

@@ -9,6 +9,7 @@ import sys
 import threading
 from array import array
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,11 @@ from robot_small_model import (
     DETECTION_CLASSES,
     LABELS,
     SCORES,
+    card,
     expected_confidence,
     expected_mask,
     save_model,
+    small_model,
 )
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
@@ -51,6 +54,7 @@ from vision_msgs.msg import Detection2DArray, LabelInfo
 import mayhem_ros.camera
 import mayhem_ros.perception_node
 from mayhem_ros.image_decoding import decode_image
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_ros.overlay import draw_prediction
 from mayhem_ros.perception_node import PerceptionNode
@@ -377,10 +381,10 @@ def test_a_frame_the_model_fails_on_is_counted_and_the_next_one_is_answered(peer
 def test_a_frame_whose_decoding_fails_unexpectedly_does_not_end_the_node(
     peer: Peer, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def decode(message: Any) -> NDArray[np.uint8]:
+    def decode(message: Any, *settings: Any) -> NDArray[np.uint8]:
         if message.encoding == "odd":
             raise RuntimeError("out of luck")
-        return decode_image(message)
+        return decode_image(message, *settings)
 
     monkeypatch.setattr(mayhem_ros.perception_node, "decode_image", decode)
     node = PerceptionNode(context=peer.context, parameter_overrides=[Parameter("model_path", value=str(model))])
@@ -477,3 +481,37 @@ def test_a_start_that_cannot_succeed_ends_with_one_sentence(tmp_path: Path) -> N
         assert process.returncode == code, output
         assert "Traceback" not in output
         assert re.search(sentence, output), output
+
+
+@pytest.mark.parametrize(
+    ("intensity_range", "levels", "warnings"),
+    [(IntensityRange(7000, 9000), [0, 0, 128, 255, 255], 0), (None, [27, 27, 31, 35, 39], 1)],
+    ids=["the card's range", "no range"],
+)
+def test_a_thermal_camera_is_seen_by_the_range_of_the_card(
+    peer: Peer,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    intensity_range: IntensityRange | None,
+    levels: list[int],
+    warnings: int,
+) -> None:
+    ranged = replace(card(), input=replace(card().input, intensity_range=intensity_range))
+    path = tmp_path / "thermal.onnx"
+    onnx.save(small_model(card_json=ranged.to_json()), path)
+    node = PerceptionNode(context=peer.context, parameter_overrides=[Parameter("model_path", value=str(path))])
+    peer.executor.add_node(node)
+    try:
+        assert node.start()
+        publisher = peer.node.create_publisher(Image, "/image", RELIABLE)
+        confidences = peer.collect(Image, "/perception/segmentation/confidence")  # the image's own levels
+        samples = np.array([[6900, 7000, 8000, 9000, 10000]] * 4, np.uint16)
+        image = image_of(samples.view(np.uint8), "mono16")
+        image.width = 5
+        peer.until_answered(publisher, image, confidences)
+        (confidence,) = peer.exchange(publisher, image, confidences)
+        assert list(confidence.data) == levels * 4
+    finally:
+        peer.executor.remove_node(node)
+        node.destroy_node()
+    assert capfd.readouterr().err.count("/image uses only 4 of 256 grey levels (16-bit samples from 6900") == warnings
