@@ -45,6 +45,9 @@ class IntensityRange(NamedTuple):
         return f"{self.low} to {self.high}"
 
 
+FULL_RANGE = IntensityRange(0, GREATEST_SAMPLE)
+
+
 class SampleCounts:
     """How often each value occurs among 16-bit samples."""
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from mayhem_ros.intensity_range import GREATEST_SAMPLE, IntensityRange
+from mayhem_ros.intensity_range import FULL_RANGE, IntensityRange
 
 
 def eight_bit(samples: NDArray[Any], intensity_range: IntensityRange | None = None) -> NDArray[np.uint8]:
@@ -18,6 +18,6 @@ def eight_bit(samples: NDArray[Any], intensity_range: IntensityRange | None = No
     """
     if samples.dtype == np.uint8:
         return samples
-    low, high = intensity_range or (0, GREATEST_SAMPLE)
+    low, high = intensity_range or FULL_RANGE
     above = np.maximum(samples, low) - low if low else samples
     return cv2.convertScaleAbs(above, alpha=255 / (high - low))  # type: ignore[return-value]

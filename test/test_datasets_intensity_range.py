@@ -126,3 +126,20 @@ def test_extracted_images_of_sixteen_bits_are_scaled_alike(folder: Path, limits:
     given = None if limits is None else IntensityRange(*limits)
     pixels = FrameReader([frame], folder / "recordings", images, intensity_range=given).read(frame)
     np.testing.assert_allclose(pixels.astype(int), shown(*(limits or (0, 65535))), atol=0 if limits else 1)
+
+
+@pytest.mark.parametrize("verb", ["ingest", "prune"])
+def test_images_extracted_by_another_range_are_refused(
+    folder: Path, verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording, images = str(folder / "recordings" / "drive"), str(folder / "images")
+    out = ["--out", images] if verb == "ingest" else ["--export", images, "--out", str(folder / "kept.json")]
+    assert main([verb, recording, *out, "--intensity-range", "7000", "9000"]) == 0
+    assert imported(folder, "--images", images, "--intensity-range", 7000, 9000).intensity_range == (7000, 9000)
+    given = [str(folder / "labels.xml"), "--recordings", str(folder / "recordings"), "--images", images, "--force"]
+    for more, said in ([], "0 to 65535"), (["--intensity-range", "6000", "9000"], "6000 to 9000"):
+        assert main(["import-cvat", *given, "--out", str(folder / "index.json"), *more]) == 2
+        assert (
+            f"shows the samples 7000 to 9000 of its 16-bit camera, but the index would say {said}: pass "
+            "--intensity-range 7000 9000, or extract the images again by the same range."
+        ) in capsys.readouterr().err

@@ -86,6 +86,11 @@ def warn_of_few_levels(cameras: Iterable[Camera], remedy: str = FIRST_COMMAND) -
             _say(f"Warning: {sentence}")
 
 
+def is_sixteen_bit(recording: Recording, topic: str) -> bool:
+    """Whether an intensity range is for the camera on a topic."""
+    return next(_samples(recording, topic, 1), None) is not None
+
+
 def few_levels(recording: Recording, topic: str, remedy: str = FIRST_COMMAND) -> str | None:
     """A sentence where a 16-bit camera uses few grey levels at full range; None where it does not, or is none."""
     counts = SampleCounts()

@@ -6,9 +6,12 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mayhem_ros.errors import MayhemError
+from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_ros.intensity_range import FULL_RANGE, IntensityRange
 from mayhem_train.recordings.frame import Frame, parse_frame_name
+from mayhem_train.recordings.ingest.claim import read_manifest
 from mayhem_train.recordings.ingest.places import topic_place
+from mayhem_train.recordings.pruning.exporting import exported_range
 
 _DEPTH = "depth"  # where `mayhem ingest` puts depth images, which have the names of their own topic's frames
 
@@ -35,6 +38,28 @@ def find_images(folder: Path, frames: Iterable[Frame]) -> dict[Frame, str]:
         if frame is not None and path.parent.parent.name != _DEPTH:
             found.setdefault(frame, []).append(path)
     return {frame: _the_one(paths, frame).relative_to(folder).as_posix() for frame, paths in found.items()}
+
+
+def refuse_other_range(path: Path, intensity_range: IntensityRange | None) -> None:
+    """Refuses an extracted image of a 16-bit camera that was scaled by another range than the dataset's.
+
+    `mayhem ingest` says the range in its manifest, `mayhem prune --export` in the image; of others nothing is known.
+
+    Raises:
+        UsageError: it was scaled by another range, or by none.
+        MayhemError: the image or the manifest cannot be read.
+    """
+    was_exported, stated = exported_range(path)
+    manifest = None if was_exported or len(path.parents) < 3 else read_manifest(path.parents[2])
+    if manifest is not None:
+        numbers = manifest["parameters"].get("intensity_range")
+        stated = None if numbers is None else IntensityRange.of(numbers)
+    if (was_exported or manifest is not None) and stated != intensity_range:
+        remedy = "" if stated is None else f"pass --intensity-range {stated.low} {stated.high}, or "
+        raise UsageError(
+            f"{path} shows the samples {stated or FULL_RANGE} of its 16-bit camera, but the index would say "
+            f"{intensity_range or FULL_RANGE}: {remedy}extract the images again by the same range."
+        )
 
 
 def _files(folder: Path) -> Iterator[Path]:

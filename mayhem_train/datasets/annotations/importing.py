@@ -9,9 +9,10 @@ from pathlib import Path
 from pycocotools import mask as rle_codec
 
 from mayhem_ros.errors import MayhemError
+from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.console import track
 from mayhem_train.datasets.annotations.classes import BACKGROUND_LABEL, ClassMap, infer_class_map
-from mayhem_train.datasets.annotations.extracted_images import find_images
+from mayhem_train.datasets.annotations.extracted_images import find_images, refuse_other_range
 from mayhem_train.datasets.annotations.shapes import (
     AnnotatedImage,
     AnnotationFile,
@@ -35,7 +36,7 @@ from mayhem_train.datasets.quoting import quoted
 from mayhem_train.datasets.splits.splitting import SplitPlan, assign_splits
 from mayhem_train.recordings.frame import Frame, parse_frame_name
 from mayhem_train.recordings.recording import Recording, find_recordings
-from mayhem_train.recordings.sixteen_bits import AskedRange, chosen_range
+from mayhem_train.recordings.sixteen_bits import AskedRange, chosen_range, is_sixteen_bit
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,8 @@ def import_annotations(
     found = chosen_range(intensity_range, _opened(sorted(cameras), recordings, distro))
     splits = assign_splits({key: frames[key].log_time_ns for key in sorted(frames)}, plan)
     file_names = {} if images is None else find_images(images, frames.values())
+    if images is not None:
+        _refuse_images_of_other_range(file_names, images, found, recordings, distro)
     documents = _documents(files, {(entry.path, entry.number) for entry in labelled.values()})
 
     deleted = sum(entry.image.is_deleted for entry in entries.values())
@@ -238,6 +241,21 @@ def _find_frames(
                     )
                 frames[stem, index] = recording.frame(topic.name, index)
     return frames
+
+
+def _refuse_images_of_other_range(
+    file_names: dict[Frame, str],
+    images: Path,
+    intensity_range: IntensityRange | None,
+    recordings: Path,
+    distro: str | None,
+) -> None:
+    """Looks at one extracted image of each 16-bit camera."""
+    one_of_each = {(frame.recording, frame.topic): name for frame, name in file_names.items()}
+    for recording, topic in _opened(sorted(one_of_each), recordings, distro):
+        with recording:
+            if is_sixteen_bit(recording, topic):
+                refuse_other_range(images / one_of_each[recording.stem, topic], intensity_range)
 
 
 def _opened(cameras: Sequence[tuple[str, str]], folder: Path, distro: str | None) -> Iterator[tuple[Recording, str]]:

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -86,6 +87,19 @@ def stale_images(folder: Path, kept: Mapping[str, Sequence[Frame]], image_format
     return stale
 
 
+def exported_range(path: Path) -> tuple[bool, IntensityRange | None]:
+    """Whether an export wrote an image, and by which intensity range it was scaled then.
+
+    Raises:
+        MayhemError: it cannot be read.
+    """
+    fields = _said(path)
+    if "recording" not in fields:
+        return False, None
+    numbers = fields.get("intensity_range")
+    return True, None if numbers is None else IntensityRange.of(numbers)
+
+
 def remove_images(paths: Iterable[Path]) -> None:
     """Removes exported images.
 
@@ -107,6 +121,15 @@ def _comment(frame: Frame, intensity_range: IntensityRange | None) -> bytes:
 
 def _shown(path: Path) -> str:
     """The name of the frame that an exported image says it shows; empty for any other file."""
+    fields = _said(path)
+    try:
+        return frame_name(fields["recording"], fields["index"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _said(path: Path) -> dict[str, Any]:
+    """What the comment in an image says; nothing where no export wrote one."""
     try:
         with path.open("rb") as stream:
             _, _, comment = stream.read(_MARK_WITHIN).partition(_MARK)
@@ -114,9 +137,9 @@ def _shown(path: Path) -> str:
         raise MayhemError(f"Cannot read {path} ({error.strerror}): check its permissions.") from error
     try:
         fields, _ = json.JSONDecoder().raw_decode(comment.decode(errors="replace"))
-        return frame_name(fields["recording"], fields["index"])
-    except (ValueError, KeyError, TypeError):
-        return ""
+    except ValueError:
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def _encode(rgb: NDArray[np.uint8], image_format: str, comment: bytes) -> bytes:
