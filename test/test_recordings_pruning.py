@@ -146,6 +146,7 @@ def test_the_file_says_what_it_was_made_with(tmp_path: Path) -> None:
         "start": 0.0,
         "stop": 2.5,
         "max_frames": 9,
+        "intensity_range": None,
         "distro": None,
         "recordings": [
             {
