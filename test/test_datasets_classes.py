@@ -73,7 +73,7 @@ def test_without_a_map_boxes_are_things_and_polygons_surfaces_in_declared_order(
 
 
 def test_a_label_that_its_file_does_not_declare_is_refused_unless_a_map_says_what_it_is(tmp_path: Path) -> None:
-    image = image_element("a-000000.png", box_element("car", 1, 1, 2, 2), box_element("caar", 1, 1, 2, 2))
+    image = image_element("a-000000.png", box_element("car", 1, 1, 2, 2), box_element("caar", 1, 1, 2, 3))
     write_drive(tmp_path / "recordings", "a", 1)
     declared = [read_cvat(write_cvat(tmp_path / "1.xml", image, labels=["car", "person"]))]
     with pytest.raises(MayhemError) as caught:

@@ -117,8 +117,9 @@ def test_labels_of_tasks_jobs_and_projects_are_read(tmp_path: Path, head: str) -
     assert read_cvat(path).labels == ("road", "car")
 
 
-def test_folders_before_an_images_name_do_not_matter(tmp_path: Path) -> None:
-    path = write_cvat(tmp_path / "a.xml", image_element("drive/camera/drive-000003.png", BOX))
+@pytest.mark.parametrize("folders", ["drive/camera/", "drive\\camera\\", "drive\\camera/"])
+def test_folders_before_an_images_name_do_not_matter(tmp_path: Path, folders: str) -> None:
+    path = write_cvat(tmp_path / "a.xml", image_element(f"{folders}drive-000003.png", BOX))
     assert read_cvat(path).images[0].name == "drive-000003.png"
 
 
@@ -221,8 +222,6 @@ def test_entities_and_document_types_are_refused(tmp_path: Path, declaration: st
         "/etc/x-000001.png",
         "a//x-000001.png",
         "..\\x-000001.png",
-        "a\\x-000001.png",
-        "a\\b/x-000001.png",
         "a/",
         ".x-000001.png",
         "x.png",
@@ -358,11 +357,5 @@ def project(tmp_path: Path, *names: str) -> Path:
 def test_a_number_that_cvat_gave_a_name_of_two_tasks_is_taken_off(tmp_path: Path) -> None:
     names = ["drive-a-000001.png", "drive-a-000001_1.png", "sub/drive-a-000002_2_1.JPG"]
     images = read_cvat(project(tmp_path, *names)).images
-    assert [image.name for image in images] == ["drive-a-000001.png", "drive-a-000001.png", "drive-a-000002.JPG"]
+    assert [image.name for image in images] == ["drive-a-000001.png", "drive-a-000001.png", "drive-a-000002.png"]
     assert 'name="drive-a-000001_1.png"' in images[1].original  # and goes back to CVAT as it came
-
-
-def test_such_a_number_is_no_frame_name_in_the_file_of_one_task(tmp_path: Path) -> None:
-    assert "'drive-a-000001_1.png' is not" in refusal(
-        write_cvat(tmp_path / "a.xml", image_element("drive-a-000001_1.png"))
-    )

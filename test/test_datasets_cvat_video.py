@@ -20,8 +20,9 @@ from datasets_drives import (
 from mayhem_ros.errors import MayhemError
 from mayhem_train.cli import main
 from mayhem_train.datasets.annotations.classes import ClassMap
+from mayhem_train.datasets.annotations.counts import ImportCounts
 from mayhem_train.datasets.annotations.cvat.reading import read_cvat
-from mayhem_train.datasets.annotations.importing import ImportCounts, import_annotations
+from mayhem_train.datasets.annotations.importing import import_annotations
 from mayhem_train.datasets.annotations.shapes import BoxShape, MaskShape, OtherShape, PolygonShape, Shape
 from mayhem_train.datasets.index import DatasetIndex
 

@@ -30,9 +30,10 @@ from recordings_writing import write as write_recording
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.cli import main
 from mayhem_train.datasets.annotations.classes import ClassMap
+from mayhem_train.datasets.annotations.counts import ImportCounts
 from mayhem_train.datasets.annotations.cvat.exporting import export_cvat
 from mayhem_train.datasets.annotations.cvat.reading import read_cvat
-from mayhem_train.datasets.annotations.importing import ImportCounts, ImportedDataset, import_annotations
+from mayhem_train.datasets.annotations.importing import ImportedDataset, import_annotations
 from mayhem_train.datasets.index import BoxLabel, Category, DatasetIndex
 from mayhem_train.datasets.splits.splitting import SplitPlan
 
@@ -262,7 +263,7 @@ def write_two_drives(tmp_path: Path) -> None:
     write_cvat(
         tmp_path / "a.xml",
         *(image_element(f"drive-a-00000{i}.png", CAR, ROAD, outside) for i in range(5)),
-        *(image_element(f"drive-b-00000{i}.png", CAR, CAR) for i in range(2)),
+        *(image_element(f"drive-b-00000{i}.png", CAR, box_element("car", 1, 2, 30, 41)) for i in range(2)),
         image_element("drive-b-000002.png"),
     )
 
@@ -311,7 +312,7 @@ def test_nothing_is_overwritten_without_force_and_nothing_is_left_of_a_failure(
     write_cvat(tmp_path / "a.xml", image_element("drive-c-000000.png", CAR))
     assert command(tmp_path, recordings, "--force") == 1
     assert out.read_text() == written
-    assert {path.name for path in tmp_path.iterdir()} == {"a.xml", "index.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {"a.xml", "index.json", "index.faults.log"}
 
 
 def test_the_real_drives_import_with_exactly_their_labels() -> None:

@@ -26,7 +26,11 @@ def test_whatever_is_cut_or_left_out_is_counted(tmp_path: Path, capsys: pytest.C
     everything = f"0,0;{WIDTH},0;{WIDTH},{HEIGHT};0,{HEIGHT}"
     write_cvat(
         tmp_path / "a.xml",
-        image_element("drive-000000.png", *[box_element("car", -3, 2, 30, 40)] * 3, box_element("car", 5, 5, 5, 9)),
+        image_element(
+            "drive-000000.png",
+            *(box_element("car", -3, 2, 30, bottom) for bottom in (40, 41, 42)),
+            box_element("car", 5, 5, 5, 9),
+        ),
         image_element("drive-000001.png", *[box_element("car", WIDTH + 1, 2, WIDTH + 9, 40)] * 2),
         image_element("drive-000002.png", polygon_element("road", everything), polygon_element("grass", everything, 1)),
         *(image_element(f"drive-{k:06d}.png") for k in (3, 4, 5)),

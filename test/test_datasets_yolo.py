@@ -12,12 +12,16 @@ from evaluation_small_drive import write_drive as write_small_drive
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.cli import main
-from mayhem_train.datasets.annotations.importing import ImportCounts, import_annotations
+from mayhem_train.datasets.annotations.counts import ImportCounts
+from mayhem_train.datasets.annotations.importing import import_annotations
+from mayhem_train.datasets.annotations.recorded_frames import RecordedFrames
 from mayhem_train.datasets.annotations.shapes import AnnotationFile, BoxShape, PolygonShape
-from mayhem_train.datasets.annotations.yolo import read_class_names, read_yolo
+from mayhem_train.datasets.annotations.yolo import read_yolo
+from mayhem_train.datasets.annotations.yolo_description import YoloDescription, read_description
 from mayhem_train.datasets.index import Category, DatasetIndex
 
 NAMES = {0: "car", 1: "person", 2: "road"}
+DESCRIPTION = YoloDescription(NAMES)
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +36,7 @@ def read(tmp_path: Path, recordings: Path, **files: str) -> AnnotationFile:
     """Files by frame, such as a_000003."""
     for frame, text in files.items():
         (tmp_path / f"drive-{frame.replace('_', '-')}.txt").write_text(text)
-    return read_yolo(tmp_path, NAMES, recordings)
+    return read_yolo(tmp_path, DESCRIPTION, RecordedFrames(recordings))
 
 
 def test_a_box_is_centre_and_size_in_shares_of_the_recordings_images(tmp_path: Path, recordings: Path) -> None:
@@ -46,8 +50,8 @@ def test_a_box_is_centre_and_size_in_shares_of_the_recordings_images(tmp_path: P
 
 
 def test_a_longer_line_is_a_polygon(tmp_path: Path, recordings: Path) -> None:
-    (image,) = read(tmp_path, recordings, a_000003="2 0 0.5 1 0.5 1 1 0 1").images
-    (shape,) = image.shapes
+    (image,) = read(tmp_path, recordings, a_000003="2 0 0.5 1 0.5 1 1 0 1\n1 0.5 0.5 0.1 0.1").images
+    shape, _ = image.shapes
     assert isinstance(shape, PolygonShape)
     assert shape.label == "road"
     np.testing.assert_array_equal(shape.points, [(0, 24), (64, 24), (64, 48), (0, 48)])
@@ -103,8 +107,8 @@ def test_folders_below_and_what_lies_beside_the_labels(tmp_path: Path, recording
 def test_class_names_come_from_every_usual_file(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / name
     path.write_text(text, encoding="utf-8")
-    assert read_class_names(path) == NAMES
-    assert list(read_class_names(path)) == [0, 1, 2]
+    assert read_description(path).names == NAMES
+    assert list(read_description(path).names) == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
@@ -128,7 +132,7 @@ def test_bad_class_names_are_refused(tmp_path: Path, name: str, text: str, expec
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(MayhemError) as caught:
-        read_class_names(path)
+        read_description(path)
     assert expected in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -136,7 +140,7 @@ def test_bad_class_names_are_refused(tmp_path: Path, name: str, text: str, expec
 
 def test_missing_class_names_are_named(tmp_path: Path) -> None:
     with pytest.raises(MayhemError, match=r"nowhere\.yaml"):
-        read_class_names(tmp_path / "nowhere.yaml")
+        read_description(tmp_path / "nowhere.yaml")
 
 
 @pytest.mark.parametrize(
@@ -159,7 +163,7 @@ def test_missing_class_names_are_named(tmp_path: Path) -> None:
         ("0 nan 0.5 0.1 0.1", "has 'nan'"),
         ("0 0.5 inf 0.1 0.1", "has 'inf'"),
         ("0 0.5 0.5 -0.1 0.1", "has '-0.1'"),
-        ("0 320 240 100 50", "has '320'"),
+        ("0 320 240 100 50", "has '100'"),
         ("0 0.5 0.5 0.1 1.1", "has '1.1'"),
         ("0 0.5,0.5 0.5 0.1 0.1", "has '0.5,0.5'"),
         ("2 0.1 0.1 0.2 0.2 1.5 0.3", "has '1.5'"),
@@ -181,13 +185,13 @@ def test_class_numbers_may_be_written_as_decimals(tmp_path: Path, recordings: Pa
 def test_a_file_that_is_no_text_is_named(tmp_path: Path, recordings: Path) -> None:
     (tmp_path / "drive-a-000000.txt").write_bytes(b"\xff\xd8\xff\xe0")
     with pytest.raises(MayhemError, match=r"drive-a-000000\.txt is no text"):
-        read_yolo(tmp_path, NAMES, recordings)
+        read_yolo(tmp_path, DESCRIPTION, RecordedFrames(recordings))
 
 
 def test_a_file_that_is_not_named_like_a_frame_is_named(tmp_path: Path, recordings: Path) -> None:
     (tmp_path / "photo.txt").write_text("0 0.5 0.5 0.1 0.1")
     with pytest.raises(MayhemError, match=r"photo\.txt is not named"):
-        read_yolo(tmp_path, NAMES, recordings)
+        read_yolo(tmp_path, DESCRIPTION, RecordedFrames(recordings))
 
 
 def test_two_files_of_one_frame_are_both_named(tmp_path: Path, recordings: Path) -> None:
@@ -195,39 +199,38 @@ def test_two_files_of_one_frame_are_both_named(tmp_path: Path, recordings: Path)
         (tmp_path / split).mkdir()
         (tmp_path / split / "drive-a-000000.txt").write_text("0 0.5 0.5 0.1 0.1")
     with pytest.raises(MayhemError, match=r"train/drive-a-000000\.txt and .*val/drive-a-000000\.txt"):
-        read_yolo(tmp_path, NAMES, recordings)
+        read_yolo(tmp_path, DESCRIPTION, RecordedFrames(recordings))
 
 
 def test_a_recording_or_folder_that_is_not_there_is_named(tmp_path: Path, recordings: Path) -> None:
     (tmp_path / "drive-x-000000.txt").write_text("0 0.5 0.5 0.1 0.1")
     with pytest.raises(MayhemError, match="'drive-x'"):
-        read_yolo(tmp_path, NAMES, recordings)
+        read_yolo(tmp_path, DESCRIPTION, RecordedFrames(recordings))
     with pytest.raises(MayhemError, match="There is no folder"):
-        read_yolo(tmp_path / "nowhere", NAMES, recordings)
+        read_yolo(tmp_path / "nowhere", DESCRIPTION, RecordedFrames(recordings))
     (tmp_path / "empty").mkdir()
     with pytest.raises(MayhemError, match="no label files"):
-        read_yolo(tmp_path / "empty", NAMES, recordings)
+        read_yolo(tmp_path / "empty", DESCRIPTION, RecordedFrames(recordings))
 
 
 def test_a_frame_beyond_the_recordings_end_is_named(tmp_path: Path, recordings: Path) -> None:
-    file = read(tmp_path, recordings, a_000005="0 0.5 0.5 0.1 0.1")
-    with pytest.raises(MayhemError, match="only 5"):
-        import_annotations([file], recordings)
+    with pytest.raises(MayhemError, match=r"drive-a-000005\.txt: .* only 5"):
+        read(tmp_path, recordings, a_000005="0 0.5 0.5 0.1 0.1")
 
 
 def test_topic_and_distribution_reach_the_recordings(tmp_path: Path, recordings: Path) -> None:
     read(tmp_path, recordings, a_000000="0 0.5 0.5 0.1 0.1")
     with pytest.raises(UsageError, match="/nowhere"):
-        read_yolo(tmp_path, NAMES, recordings, topic="/nowhere")
+        read_yolo(tmp_path, DESCRIPTION, RecordedFrames(recordings, topic="/nowhere"))
     with pytest.raises(UsageError, match="atlantis"):
-        read_yolo(tmp_path, NAMES, recordings, distro="atlantis")
+        read_yolo(tmp_path, DESCRIPTION, RecordedFrames(recordings, distro="atlantis"))
 
 
 def test_the_size_is_that_of_a_labelled_frame_that_can_be_decoded(tmp_path: Path) -> None:
     write_small_drive(tmp_path / "recordings" / "drive-a")
     for index in (CORRUPT, 5):
         (tmp_path / f"drive-a-{index:06d}.txt").write_text("0 0.5 0.5 0.25 0.25")
-    images = read_yolo(tmp_path, NAMES, tmp_path / "recordings").images
+    images = read_yolo(tmp_path, DESCRIPTION, RecordedFrames(tmp_path / "recordings")).images
     assert [(image.width, image.height) for image in images] == [(32, 24), (32, 24)]
 
 

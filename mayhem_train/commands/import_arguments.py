@@ -5,17 +5,21 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
+from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.commands.intensity_argument import add_intensity_range
 from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.commands.recording_arguments import add_distro
 from mayhem_train.console import console, error_console
 from mayhem_train.datasets.annotations.classes import read_class_map
-from mayhem_train.datasets.annotations.importing import ImportCounts, import_annotations
+from mayhem_train.datasets.annotations.faults import Faults, NothingLabelledError
+from mayhem_train.datasets.annotations.importing import ImportedDataset, import_annotations
+from mayhem_train.datasets.annotations.recorded_frames import RecordedFrames
 from mayhem_train.datasets.annotations.shapes import AnnotationFile
 from mayhem_train.datasets.description.summary import shown_classes, summarise
 from mayhem_train.datasets.index import DatasetIndex
@@ -23,6 +27,7 @@ from mayhem_train.datasets.splits.split_file import read_split_file
 from mayhem_train.datasets.splits.splitting import SplitPlan
 from mayhem_train.datasets.splits.time_blocks import parse_block
 from mayhem_train.outputs import refuse_existing, refuse_inputs_within
+from mayhem_train.recordings.frame import one_spelling
 from mayhem_train.recordings.guarding import refuse_within_ingested, refuse_within_recordings
 from mayhem_train.recordings.locating import find_recordings
 
@@ -61,33 +66,72 @@ def add_import_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="polygon points are pixel indices, as contour tracing (cv2.findContours) writes them",
     )
+    parser.add_argument(
+        "--skip-faulty",
+        action="store_true",
+        help="leave out what cannot be, counted by kind, rather than refuse all of it",
+    )
     parser.add_argument("--force", action="store_true", help="replace an existing index")
 
 
-def run_import(arguments: argparse.Namespace, read: Callable[[Path], AnnotationFile]) -> int:
-    """Reads each of `arguments.files`, writes the index, prints what it holds, and returns the exit code."""
+def add_video_recording(parser: argparse.ArgumentParser) -> None:
+    """Declares --video-recording for formats in which images of CVAT's videos have no names of their own."""
+    parser.add_argument(
+        "--video-recording",
+        metavar="STEM",
+        help="the recording that images called frame_000000.png, as CVAT names those of a video, are frames of",
+    )
+
+
+def run_import(
+    arguments: argparse.Namespace,
+    read: Callable[[Path, RecordedFrames, Faults], AnnotationFile],
+    *,
+    video: str | None = None,
+) -> int:
+    """Reads each of `arguments.files`, writes the index, prints what it holds, and returns the exit code.
+
+    What cannot be is gathered over all files, named and listed beside the index, which is then only written where it
+    was asked to do without.
+    """
     others = [path for path in (arguments.classes, arguments.images, arguments.split_file) if path is not None]
     refuse_inputs_within(arguments.out, [*arguments.files, *others, arguments.recordings])
     refuse_within_recordings(arguments.out, find_recordings(arguments.recordings, wanted=()).values())
     refuse_within_ingested(arguments.out)
     refuse_existing(arguments.out, force=arguments.force, begins=b"{")
     plan = _split_plan(arguments)
-    imported = import_annotations(
-        [read(path) for path in sorted(set(arguments.files))],
-        arguments.recordings,
-        classes=None if arguments.classes is None else read_class_map(arguments.classes),
-        topic=arguments.topic,
-        distro=arguments.distro,
-        images=arguments.images,
-        empty_means_empty=arguments.empty_means_empty,
-        traced_polygons=arguments.traced_polygons,
-        intensity_range=arguments.intensity_range,
-        plan=plan,
-    )
+    faults, listed_in = Faults(gather=True), arguments.out.with_suffix(".faults.log")
+    frames = RecordedFrames(arguments.recordings, topic=arguments.topic, distro=arguments.distro, video=video)
+    try:
+        imported = _imported(arguments, lambda path: read(path, frames, faults), plan, faults)
+    except UsageError:
+        raise
+    except MayhemError as error:
+        if not faults.found:
+            raise
+        if not isinstance(error, NothingLabelledError):
+            faults.add(error)
+        faults.write(listed_in)
+        raise faults.refusal(listed_in) from error
+    faults.write(listed_in)
+    if faults.found and not arguments.skip_faulty:
+        raise faults.refusal(listed_in)
     imported.index.save(arguments.out, force=arguments.force)
     console.print(_table(imported.index))
-    for line in _remarks(imported.counts):
-        console.print(line)
+    for line in imported.counts.sentences():
+        console.print(line, soft_wrap=True)
+    if faults.found:
+        console.print(f"left out as faulty (all are listed in {listed_in}):", soft_wrap=True, markup=False)
+        for line in faults.by_kind():
+            console.print(f"  {line}", soft_wrap=True, markup=False)
+    if set(imported.labelled_splits) - {"train"} and not arguments.labelled_splits:
+        splits = ", ".join(f"{split} {count}" for split, count in sorted(imported.labelled_splits.items()))
+        where = "1 frame is elsewhere" if imported.moved == 1 else f"{imported.moved or 'no'} frames are elsewhere"
+        console.print(
+            f"the labels carry splits of their own ({splits}), of which {where} here: pass --labelled-splits to take "
+            "them",
+            soft_wrap=True,
+        )
     missing = sum(image.file_name is None for image in imported.index.images)
     if arguments.images is not None and missing:
         what = "1 image is" if missing == 1 else f"{missing} images are"
@@ -100,6 +144,32 @@ def run_import(arguments: argparse.Namespace, read: Callable[[Path], AnnotationF
         )
     console.print(f"wrote {arguments.out}", soft_wrap=True, markup=False)
     return 0
+
+
+def _imported(
+    arguments: argparse.Namespace,
+    read: Callable[[Path], AnnotationFile],
+    plan: SplitPlan,
+    faults: Faults,
+) -> ImportedDataset:
+    files = []
+    paths = sorted(set(arguments.files))
+    for path in paths:
+        with faults.noting() if len(paths) > 1 else nullcontext():
+            files.append(read(path))
+    return import_annotations(
+        files,
+        arguments.recordings,
+        classes=None if arguments.classes is None else read_class_map(arguments.classes),
+        topic=arguments.topic,
+        distro=arguments.distro,
+        images=arguments.images,
+        empty_means_empty=arguments.empty_means_empty,
+        traced_polygons=arguments.traced_polygons,
+        intensity_range=arguments.intensity_range,
+        plan=plan,
+        faults=faults,
+    )
 
 
 def _add_split_arguments(parser: argparse.ArgumentParser) -> None:
@@ -135,18 +205,24 @@ def _add_split_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split-file", type=path_argument, metavar="FILE", help="YAML or CSV that says every frame's split"
     )
+    parser.add_argument(
+        "--labelled-splits",
+        action="store_true",
+        help="every frame's split is what the labels say: folders and lists of train, val and test, CVAT's subsets",
+    )
 
 
 def _split_plan(arguments: argparse.Namespace) -> SplitPlan:
     return SplitPlan(
-        validation=tuple(arguments.val),
-        test=tuple(arguments.test),
+        validation=tuple(map(one_spelling, arguments.val)),
+        test=tuple(map(one_spelling, arguments.test)),
         validation_blocks=tuple(parse_block(text) for text in arguments.val_block),
         test_blocks=tuple(parse_block(text) for text in arguments.test_block),
         validation_fraction=arguments.val_fraction,
         by=arguments.split,
         gap_s=arguments.gap,
         file=None if arguments.split_file is None else read_split_file(arguments.split_file),
+        labelled=arguments.labelled_splits,
     )
 
 
@@ -181,15 +257,3 @@ def _one_sided(index: DatasetIndex) -> list[str]:
             if ids and not labelled[recording]
         ]
     return sentences
-
-
-def _remarks(counts: ImportCounts) -> list[str]:
-    remarks = (
-        (counts.unlabelled, "image", "images", "without shapes left out as unlabelled"),
-        (counts.deleted, "frame", "frames", "deleted in CVAT left out"),
-        (counts.clipped, "box", "boxes", "clipped at the image's border"),
-        (counts.outside, "box", "boxes", "outside the image dropped"),
-        (counts.flat, "box", "boxes", "without any area dropped"),
-        (counts.invisible, "surface", "surfaces", "without a visible pixel dropped"),
-    )
-    return [f"{count} {one if count == 1 else many} {what}" for count, one, many, what in remarks if count]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from functools import partial
+from pathlib import Path
 
 from mayhem_ros.errors import UsageError
 from mayhem_train.commands.import_arguments import add_import_arguments, run_import
 from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.datasets.annotations.cvat.reading import read_cvat
+from mayhem_train.datasets.annotations.faults import Faults
+from mayhem_train.datasets.annotations.recorded_frames import RecordedFrames
+from mayhem_train.datasets.annotations.shapes import AnnotationFile
 
 EXAMPLE = "mayhem import-cvat annotations/*.xml --recordings recordings/ --out index.json --val drive-3"
 
@@ -40,4 +43,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not stem or name in recordings:
             raise UsageError(f"--video-recording {said} is no [NAME=]STEM, or says again what others said: correct it.")
         recordings[name] = stem
-    return run_import(arguments, partial(read_cvat, video_recordings=recordings))
+
+    def read(path: Path, frames: RecordedFrames, faults: Faults) -> AnnotationFile:
+        return read_cvat(path, recordings, frames=frames, faults=faults)
+
+    return run_import(arguments, read)

@@ -14,13 +14,24 @@ from pycocotools import mask as rle_codec
 
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.intensity_range import IntensityRange
-from mayhem_train.datasets.index_checks import check_boxes, check_categories, check_images, check_masks
+from mayhem_train.console import error_console
+from mayhem_train.datasets.index_checks import (
+    DESCRIPTION,
+    LaterVersionError,
+    check_boxes,
+    check_categories,
+    check_images,
+    check_masks,
+    check_version,
+)
 from mayhem_train.datasets.quoting import quoted
 from mayhem_train.outputs import whole_file
-from mayhem_train.recordings.frame import frame_name
+from mayhem_train.recordings.frame import frame_name, one_spelling
 
+VERSION = 1
 BACKGROUND = 0
 UNLABELLED = 255
+_LEAST_SIDE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,12 @@ class BoxLabel:
     category_id: int
     box: tuple[float, float, float, float]
     is_crowd: bool = False
+
+    @property
+    def has_area(self) -> bool:
+        """Whether both sides are more than rounding in training's numbers (float32), which take their logarithms."""
+        x1, y1, x2, y2 = self.box
+        return x2 - x1 > _LEAST_SIDE * max(1.0, abs(x2)) and y2 - y1 > _LEAST_SIDE * max(1.0, abs(y2))
 
 
 @dataclass(frozen=True)
@@ -178,8 +195,8 @@ class DatasetIndex:
                 )
         return {
             "info": {
-                "description": "Mayhem dataset index",
-                "version": "1",
+                "description": DESCRIPTION,
+                "version": str(VERSION),
                 **({} if self.intensity_range is None else {"intensity_range": list(self.intensity_range)}),
                 **(
                     {"documents": [_document_to_coco(document) for document in self.documents]}
@@ -235,7 +252,7 @@ class DatasetIndex:
                 id=image["id"],
                 width=image["width"],
                 height=image["height"],
-                recording=image["recording"],
+                recording=one_spelling(image["recording"]),
                 topic=image["topic"],
                 index=image["index"],
                 log_time_ns=image["log_time_ns"],
@@ -250,20 +267,41 @@ class DatasetIndex:
         )
         return cls(categories, images, documents, None if numbers is None else IntensityRange.of(numbers))
 
+    def without_flat_boxes(self, place: Path) -> DatasetIndex:
+        """The index without boxes that have no area, from which training would learn infinities.
+
+        How many there were is said on stderr, with the file's place.
+        """
+        flat = [(image, box) for image in self.images for box in image.boxes if not box.has_area]
+        if not flat:
+            return self
+        what = "1 box" if len(flat) == 1 else f"{len(flat)} boxes"
+        error_console.print(
+            f"Warning: {place}: {what} without any area left out, first in {flat[0][0].name}.",
+            soft_wrap=True,
+            markup=False,
+            highlight=False,
+        )
+        images = (replace(image, boxes=tuple(box for box in image.boxes if box.has_area)) for image in self.images)
+        return replace(self, images=tuple(images))
+
     def save(self, path: Path, *, force: bool = False) -> None:
-        """Writes the index as one JSON file, whole or not at all."""
+        """Writes the index as one JSON file, whole or not at all; boxes without area are left out and counted."""
         with whole_file(path, force=force) as partial:
-            partial.write_text(json.dumps(self.to_coco(), separators=(",", ":")) + "\n")
+            coco = self.without_flat_boxes(path).to_coco()
+            partial.write_text(json.dumps(coco, separators=(",", ":")) + "\n")
 
     @classmethod
     def load(cls, path: Path) -> DatasetIndex:
-        """Reads an index.
+        """Reads an index; boxes without area are left out and counted.
 
         Raises:
-            MayhemError: the file is missing, is no JSON or is no dataset index.
+            MayhemError: the file is missing, is no JSON or is no dataset index, or one of a later version.
         """
         try:
-            return cls.from_coco(json.loads(path.read_bytes()))
+            coco = json.loads(path.read_bytes())
+            check_version(coco, VERSION)
+            return cls.from_coco(coco).without_flat_boxes(path)
         except PermissionError as error:
             raise MayhemError(
                 f"Cannot read the dataset index {path} ({error.strerror}): check its permissions."
@@ -273,6 +311,8 @@ class DatasetIndex:
             raise MayhemError(
                 f"Cannot read the dataset index {path} ({reason}): make one with `mayhem import-cvat`."
             ) from error
+        except LaterVersionError as error:
+            raise MayhemError(f"{path} {error}: update this one, or make the index again here.") from error
         except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
             reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
             raise MayhemError(f"{path} is no dataset index ({reason}): make one with `mayhem import-cvat`.") from error

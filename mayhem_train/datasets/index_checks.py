@@ -13,7 +13,25 @@ from mayhem_train.datasets.run_lengths import first_damaged
 from mayhem_train.datasets.splits.split_file import SPLITS
 from mayhem_train.recordings.frame import frame_name, parse_frame_name
 
+DESCRIPTION = "Mayhem dataset index"
 _MOST_PIXELS = 2**28
+
+
+class LaterVersionError(Exception):
+    """An index that a later Mayhem wrote."""
+
+
+def check_version(coco: Any, known: int) -> None:
+    """Raises LaterVersionError where an index says that it is of a later version than the one that is known.
+
+    Other programs' COCO files have versions of their own.
+    """
+    info = coco.get("info") if isinstance(coco, dict) else None
+    if not isinstance(info, dict) or info.get("description") != DESCRIPTION:
+        return
+    said = info.get("version", known)
+    if float(said) > known:
+        raise LaterVersionError(f"is a dataset index of version {quoted(said)}, where this Mayhem knows {known}")
 
 
 def check_categories(categories: Sequence[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
 
 from mayhem_ros.errors import MayhemError
@@ -15,7 +16,8 @@ class Frame:
     """One message of an image topic.
 
     Attributes:
-        recording: the recording's stem (file or folder name without `.bag`, `.db3`, `.mcap` or an archive's suffix).
+        recording: the recording's stem (file or folder name without `.bag`, `.db3`, `.mcap` or an archive's suffix), in
+            one spelling.
         topic: the topic as recorded.
         index: counts that topic's messages in the recording from 0.
         log_time_ns: when the message was recorded, ns since the epoch.
@@ -49,4 +51,9 @@ def parse_frame_name(name: str) -> tuple[str, int]:
     match = _NAME.match(name)
     if match is None or match["recording"].startswith("."):
         raise MayhemError(f"Image name {name!r} is not <recording>-<index>.png: name it as it was exported.")
-    return match["recording"], int(match["index"])
+    return one_spelling(match["recording"]), int(match["index"])
+
+
+def one_spelling(name: str) -> str:
+    """A recording's name as it is compared: "ü" is one letter, where macOS spells it as two."""
+    return unicodedata.normalize("NFC", name)

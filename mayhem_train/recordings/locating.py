@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from mayhem_ros.errors import MayhemError
+from mayhem_train.recordings.frame import one_spelling
 from mayhem_train.recordings.storages import mcap, ros1, sqlite
 from mayhem_train.recordings.storages.mcap import McapStorage
 from mayhem_train.recordings.storages.ros1 import Ros1Storage
@@ -49,7 +50,7 @@ def recording_stem(path: Path) -> str:
     A metadata.yaml stands for its folder.
     """
     path = Path(os.path.abspath(path))  # noqa: PTH100 - `.` and `..` have names, but links keep theirs
-    return _split_suffix(path.parent.name if path.name == METADATA else path.name)[0]
+    return one_spelling(_split_suffix(path.parent.name if path.name == METADATA else path.name)[0])
 
 
 def recording_files(path: Path) -> RecordingFiles:
@@ -200,7 +201,7 @@ def _parts(folder: Path) -> list[_Part]:
     """The storage files in a folder, those of a series in the order of their numbers; of a file and its archive one."""
     parts: dict[tuple[str, str], _Part] = {}
     for path in sorted(folder.iterdir()):
-        stem, suffix = _split_suffix(path.name)
+        stem, suffix = _split_suffix(one_spelling(path.name))
         if not suffix or path.name.startswith(".") or not path.is_file():
             continue
         match = _NAME.fullmatch(stem)

@@ -20,6 +20,7 @@ from mayhem_train.console import error_console
 from mayhem_train.recordings.cache import FileVersion
 from mayhem_train.recordings.depth import DepthImage, decode_depth, is_depth_message, is_image_message
 from mayhem_train.recordings.frame import Frame
+from mayhem_train.recordings.image_sizes import IMAGE_HEAD, size_in_head
 from mayhem_train.recordings.index_cache import UNREAD, load_stamps, save_stamps
 from mayhem_train.recordings.indexing import file_index, file_version
 from mayhem_train.recordings.locating import (
@@ -235,6 +236,23 @@ class Recording:
         message = self.read_message(topic, index)
         with self.naming(topic, index):
             return decode_with_flaws(message, intensity_range)
+
+    def image_size(self, topic: str, index: int) -> tuple[int, int]:
+        """(width, height) in pixels of an image message, by the head of its bytes where that says it.
+
+        Raises:
+            UsageError: there is no such topic.
+            MayhemError: as `read_image`.
+        """
+        entry = self._entry(self._row(topic, index))
+        connection = self._connections[entry.connection]
+        if connection.type in (IMAGE, COMPRESSED_IMAGE):
+            with self.naming(topic, index):
+                size = size_in_head(connection.type, connection.encoding, self._read(entry, IMAGE_HEAD))
+            if size is not None:
+                return size
+        height, width = self.read_image(topic, index).shape[:2]
+        return width, height
 
     def read_depth(self, topic: str, index: int) -> DepthImage:
         """A depth message's pixels exactly as recorded: uint16 or float32 [H, W], and the metres of one unit.

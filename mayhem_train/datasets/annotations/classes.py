@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
 
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_train.datasets.annotations.faults import Faults, LabelError, NothingLabelledError
 from mayhem_train.datasets.annotations.shapes import AnnotationFile, BoxShape, MaskShape, OtherShape, PolygonShape
 from mayhem_train.datasets.index import Category
 from mayhem_train.datasets.quoting import quoted
@@ -83,9 +84,8 @@ def infer_class_map(files: Sequence[AnnotationFile]) -> ClassMap:
     Labels never drawn are left out.
 
     Raises:
-        MayhemError: a label is drawn both ways or is none that its file declares, or nothing is drawn at all.
+        MayhemError: a label is drawn both ways, or nothing is drawn at all.
     """
-    _refuse_undeclared(files)
     order = list(dict.fromkeys(label for file in files for label in (*file.labels, *_drawn_labels(file))))
     drawn_as_box: dict[str, Path] = {}
     drawn_as_surface: dict[str, Path] = {}
@@ -105,21 +105,32 @@ def infer_class_map(files: Sequence[AnnotationFile]) -> ClassMap:
     things = tuple(label for label in order if label in drawn_as_box and label != BACKGROUND_LABEL)
     surfaces = tuple(label for label in order if label in drawn_as_surface and label != BACKGROUND_LABEL)
     if not things and not surfaces:
-        raise MayhemError(_nothing_to_learn(files))
+        raise NothingLabelledError(_nothing_to_learn(files))
     return ClassMap(things, surfaces)
 
 
-def _refuse_undeclared(files: Sequence[AnnotationFile]) -> None:
-    """A misspelt label would otherwise become a class of its own."""
-    for file in files:
-        for image in file.images if file.labels else ():
-            for shape in image.shapes:
+def without_undeclared(file: AnnotationFile, faults: Faults) -> AnnotationFile:
+    """The file without shapes of labels that it does not declare itself, which are faults.
+
+    A misspelt label would otherwise become a class of its own.
+    """
+    if not file.labels or all(shape.label in file.labels for image in file.images for shape in image.shapes):
+        return file
+    images = []
+    for image in file.images:
+        shapes = []
+        for shape in image.shapes:
+            with faults.noting():
                 if shape.label not in file.labels:
-                    raise MayhemError(
+                    raise LabelError(
                         f"{file.path}, image {image.name} has the label {quoted(shape.label)}, which is none of those "
                         f"that the file declares ({', '.join(map(quoted, file.labels))}): correct it, or say in a "
-                        "class map what it is and pass that with --classes."
+                        "class map what it is and pass that with --classes.",
+                        "label that its file does not declare",
                     )
+                shapes.append(shape)
+        images.append(replace(image, shapes=tuple(shapes)))
+    return replace(file, images=tuple(images))
 
 
 def _nothing_to_learn(files: Sequence[AnnotationFile]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import math
 import re
@@ -16,6 +17,13 @@ from pycocotools import mask as rle_codec
 from mayhem_ros.errors import MayhemError
 from mayhem_train.datasets.annotations.classes import BACKGROUND_LABEL, ClassMap
 from mayhem_train.datasets.annotations.contours import keyhole_polygons, row_runs
+from mayhem_train.datasets.annotations.counts import ImportCounts
+from mayhem_train.datasets.annotations.faults import Faults, LabelError, in_file
+from mayhem_train.datasets.annotations.frame_names import last_part
+from mayhem_train.datasets.annotations.labelled_splits import said_split, split_of_file
+from mayhem_train.datasets.annotations.other_formats import named_json
+from mayhem_train.datasets.annotations.outlines import covers_area, rotated_hull
+from mayhem_train.datasets.annotations.recorded_frames import RecordedFrames
 from mayhem_train.datasets.annotations.shapes import (
     AnnotatedImage,
     AnnotationFile,
@@ -27,57 +35,77 @@ from mayhem_train.datasets.annotations.shapes import (
 from mayhem_train.datasets.index import DatasetIndex
 from mayhem_train.datasets.quoting import quoted
 from mayhem_train.outputs import whole_file
-from mayhem_train.recordings.frame import parse_frame_name
 
 # A vertex may lie outside its image, but rasterising walks along every edge: this far out it is a mistake, not a shape.
 _FARTHEST_VERTEX_IN_IMAGE_SIZES = 10
 _MOST_PIXELS = 2**28
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
-def read_coco(path: Path, *, classes: ClassMap | None = None) -> AnnotationFile:
+def read_coco(
+    path: Path, *, classes: ClassMap | None = None, frames: RecordedFrames | None = None, faults: Faults | None = None
+) -> AnnotationFile:
     """Parses and checks a COCO file of annotations for detection or segmentation.
 
     A category is what `classes` says. Without it, it is a surface where `isthing` is 0 or it is called "background",
     and a thing otherwise, whatever its annotations hold: COCO gives things a segmentation too.
-    A thing becomes a box: its `bbox`, or what its segmentation spans. A surface becomes its segmentation, one shape a
-    polygon, or where it has none the rectangle `bbox`.
+    A thing becomes a box: its `bbox`, or what its segmentation spans; a rotated one (`attributes.rotation`) its upright
+    hull. A surface becomes its segmentation, one shape a polygon, or where it has none the rectangle `bbox`.
 
-    Images are named by the last part of `file_name` (`name` where there is no `file_name`, as in a dataset index).
-    Labels come in the order of the category ids.
+    Images are named by the last part of `file_name` (`name` where there is no `file_name`, as in a dataset index), or
+    by `extra.name`. Labels come in the order of the category ids. Ids may be numbers or text; "7" and 7.0 are 7.
+
+    Args:
+        path: the file.
+        classes: what is a thing and what a surface.
+        frames: the recordings, by which images are found that tools renamed, and which know the sizes of those that
+            come without.
+        faults: notes what cannot be, which is then left out; without it the first is raised.
 
     Raises:
         MayhemError: the file is missing, no JSON, no COCO annotations, or something in it cannot be; the sentence names
             the file and the image or annotation.
     """
+    faults = Faults() if faults is None else faults
     content = _parse(path)
     categories = _categories(content, path, classes)
-    images = _images(content, path)
+    images = _images(content, path, RecordedFrames(None) if frames is None else frames, faults)
     shapes: dict[Any, list[Shape]] = {image_id: [] for image_id in images}
     known: set[Any] = set()
+    counts = ImportCounts(renamed=sum(image is not None and image.renamed for image in images.values()))
     for number, annotation in enumerate(_entries(content, "annotations", path)):
         annotation_id = annotation.get("id")
         place = f"{path}, annotation {f'number {number}' if annotation_id is None else quoted(annotation_id)}"
-        if annotation_id is not None and _key(annotation, "id", place) in known:
-            raise MayhemError(f"{place} is there twice: give each annotation an id of its own.")
-        known.add(annotation_id)
-        image_id, category_id = (_key(annotation, field, place) for field in ("image_id", "category_id"))
-        if image_id not in images:
-            raise MayhemError(
-                f"{place} is of the image {quoted(image_id)}, which the file does not list: export it again."
-            )
-        if category_id not in categories:
-            raise MayhemError(
-                f"{place} is of the category {quoted(category_id)}, which the file does not list: export it again."
-            )
-        category, image = categories[category_id], images[image_id]
-        make = _surface_shapes if category.is_surface else _thing_shapes
-        shapes[image_id].extend(make(annotation, category.name, image, place))
+        with faults.noting():
+            if annotation_id is not None and _key(annotation, "id", place) in known:
+                raise LabelError(
+                    f"{place} is there twice: give each annotation an id of its own.", "annotation whose id is taken"
+                )
+            known.add(None if annotation_id is None else _key(annotation, "id", place))
+            image_id, category_id = (_key(annotation, field, place) for field in ("image_id", "category_id"))
+            if image_id not in images:
+                raise LabelError(
+                    f"{place} is of the image {quoted(image_id)}, which the file does not list: export it again.",
+                    "annotation of an image that is not listed",
+                )
+            if category_id not in categories:
+                raise LabelError(
+                    f"{place} is of the category {quoted(category_id)}, which the file does not list: export it again.",
+                    "annotation of a category that is not listed",
+                )
+            category, image = categories[category_id], images[image_id]
+            if image is None:
+                continue  # it was noted with its image
+            drawn, degenerate = _shapes(annotation, category, image, place)
+            shapes[image_id].extend(drawn)
+            counts += ImportCounts(degenerate=degenerate, keypoints=int(_has_keypoints(annotation)))
     labels = tuple(dict.fromkeys(categories[key].name for key in sorted(categories, key=_sort_key)))
     listed = tuple(
-        AnnotatedImage(image.name, image.width, image.height, tuple(shapes[image_id]))
+        AnnotatedImage(image.name, image.width, image.height, tuple(shapes[image_id]), split=image.split)
         for image_id, image in images.items()
+        if image is not None
     )
-    return AnnotationFile(path, labels, listed)
+    return AnnotationFile(path, labels, listed, counts=counts)
 
 
 def export_coco(index: DatasetIndex, out: Path, *, polygons: bool = False, force: bool = False) -> None:
@@ -122,6 +150,8 @@ class _Image(NamedTuple):
     name: str
     width: int
     height: int
+    split: str
+    renamed: bool
 
 
 def _parse(path: Path) -> dict[str, Any]:
@@ -133,14 +163,15 @@ def _parse(path: Path) -> dict[str, Any]:
         raise MayhemError(f"{path} is empty: export it again.")
     if content.startswith(b"PK"):
         raise MayhemError(f"{path} is a zip archive: unpack it and name the JSON file in it.")
-    if content.lstrip().startswith(b"<"):
+    if content.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<"):
         raise MayhemError(f"{path} is XML: import it with `mayhem import-cvat`.")
     try:
         parsed = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise MayhemError(f"{path} is no JSON or is cut short ({error}): export it as COCO again.") from error
-    if isinstance(parsed, list):
-        raise MayhemError(f"{path} is a list, as COCO's detection results are: name a file of annotations.")
+    other = named_json(parsed)
+    if other is not None:
+        raise MayhemError(f"{path} is {other}.")
     if not isinstance(parsed, dict) or not {"images", "annotations", "categories"} <= set(parsed):
         raise MayhemError(
             f"{path} is JSON but not COCO's (it lacks images, annotations or categories): export it as COCO."
@@ -174,63 +205,94 @@ def _categories(content: dict[str, Any], path: Path, classes: ClassMap | None) -
     return categories
 
 
-def _images(content: dict[str, Any], path: Path) -> dict[Any, _Image]:
-    images: dict[Any, _Image] = {}
+def _images(content: dict[str, Any], path: Path, frames: RecordedFrames, faults: Faults) -> dict[Any, _Image | None]:
+    """The images by their ids; None for one that was noted as faulty."""
+    images: dict[Any, _Image | None] = {}
+    names: dict[Any, str] = {}
+    split = split_of_file(path)
     for entry in _entries(content, "images", path):
-        key = _key(entry, "id", f"{path}, an image")
-        file_name = entry.get("file_name", entry.get("name"))
-        if not isinstance(file_name, str):
-            raise MayhemError(f"{path}: the image {quoted(key)} has no file_name: export it as COCO again.")
-        if key in images:
-            raise MayhemError(
-                f"{path}: the images {quoted(images[key].name)} and {quoted(file_name)} share the id {quoted(key)}: "
-                "give each an id of its own."
-            )
-        name = re.split(r"[/\\]", file_name)[-1]
-        try:
-            parse_frame_name(name)
-        except MayhemError as error:
-            raise MayhemError(
-                f"{path}: Image name {quoted(name)} is not <recording>-<index>.png: name it as it was exported."
-            ) from error
-        place = f"{path}, image {name}"
-        width, height = (_side(entry, side, place) for side in ("width", "height"))
-        if width * height > _MOST_PIXELS:
-            raise MayhemError(f"{place}: its size is {width}x{height} pixels, which no camera has: export it again.")
-        images[key] = _Image(name, width, height)
+        with faults.noting():
+            key = _key(entry, "id", f"{path}, an image")
+            file_name = entry.get("file_name", entry.get("name"))
+            if not isinstance(file_name, str):
+                images.setdefault(key)
+                raise LabelError(
+                    f"{path}: the image {quoted(key)} has no file_name: export it as COCO again.",
+                    "image without a name",
+                )
+            if key in names:
+                raise LabelError(
+                    f"{path}: the images {quoted(names[key])} and {quoted(file_name)} share the id {quoted(key)}: "
+                    "give each an id of its own.",
+                    "image whose id is taken",
+                )
+            names[key] = last_part(file_name)
+            images[key] = None
+            images[key] = _image(entry, file_name, frames, path, said_split(entry, file_name) or split)
     if not images:
         raise MayhemError(f"{path} lists no images: export it as COCO from a task with images.")
     return images
 
 
-def _thing_shapes(annotation: dict[str, Any], label: str, image: _Image, place: str) -> list[Shape]:
+def _image(entry: dict[str, Any], file_name: str, frames: RecordedFrames, path: Path, split: str) -> _Image:
+    extra = entry.get("extra")
+    original = extra.get("name") if isinstance(extra, dict) else None
+    with in_file(path):
+        found = frames.find(file_name, *([original] if isinstance(original, str) else []))
+    place = f"{path}, image {found.name}"
+    width, height = (_side(entry, side, place) for side in ("width", "height"))
+    if width is None or height is None:
+        if frames.folder is None:
+            raise LabelError(f"{place} has no width and height: export it as COCO again.", "image without a size")
+        with in_file(path):
+            actual = frames.likely_size(found.recording, found.index)
+        width, height = width or actual[0], height or actual[1]
+    if width * height > _MOST_PIXELS:
+        raise LabelError(
+            f"{place}: its size is {width}x{height} pixels, which no camera has: export it again.",
+            "image of an impossible size",
+        )
+    return _Image(found.name, width, height, split, found.renamed)
+
+
+def _shapes(annotation: dict[str, Any], category: _Category, image: _Image, place: str) -> tuple[list[Shape], int]:
+    """What was drawn, and how many polygons of it were left out since they cover nothing."""
     box = _box(annotation, place)
-    if box is None:
-        parts = _segmentation(annotation, image, place)
-        if not parts:
-            raise MayhemError(
-                f"{place} of {quoted(label)} has neither bbox nor segmentation: draw it again or delete it."
-            )
+    if box is not None and not category.is_surface:
+        return [_thing(annotation, category, box)], 0
+    parts, degenerate = _segmentation(annotation, image, place)
+    if not parts and degenerate:
+        return [], degenerate
+    if category.is_surface:
+        if not parts and box is not None:
+            (x1, x2), (y1, y2) = np.clip(box[::2], 0, image.width), np.clip(box[1::2], 0, image.height)
+            parts = [np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], np.float64)]
+    elif parts:
         lefts, tops, rights, bottoms = zip(*(_span(part) for part in parts), strict=True)
-        box = min(lefts), min(tops), max(rights), max(bottoms)
-    return [BoxShape(label, box, is_crowd=annotation.get("iscrowd") == 1)]
-
-
-def _surface_shapes(annotation: dict[str, Any], label: str, image: _Image, place: str) -> list[Shape]:
-    parts = _segmentation(annotation, image, place)
+        return [_thing(annotation, category, (min(lefts), min(tops), max(rights), max(bottoms)))], degenerate
     if not parts:
-        box = _box(annotation, place)
-        if box is None:
-            raise MayhemError(
-                f"{place} of {quoted(label)} has neither segmentation nor bbox: draw it again or delete it."
-            )
-        (x1, x2), (y1, y2) = np.clip(box[::2], 0, image.width), np.clip(box[1::2], 0, image.height)
-        parts = [np.array([(x1, y1), (x2, y1), (x2, y2), (x1, y2)], np.float64)]
+        wanted = "segmentation nor bbox" if category.is_surface else "bbox nor segmentation"
+        only = ", only keypoints" if _has_keypoints(annotation) else ""
+        raise LabelError(
+            f"{place} of {quoted(category.name)} has neither {wanted}{only}: draw it again or delete it.",
+            f"annotation with neither bbox nor segmentation{only}",
+        )
     window = 0, 0, image.width, image.height
-    return [
-        PolygonShape(label, part) if part.dtype == np.float64 else MaskShape(label, row_runs(part), window)
+    shapes: list[Shape] = [
+        PolygonShape(category.name, part)
+        if part.dtype == np.float64
+        else MaskShape(category.name, row_runs(part), window)
         for part in parts
     ]
+    return shapes, degenerate
+
+
+def _thing(annotation: dict[str, Any], category: _Category, box: tuple[float, float, float, float]) -> BoxShape:
+    return BoxShape(category.name, box, is_crowd=annotation.get("iscrowd") in (1, "1"))
+
+
+def _has_keypoints(annotation: dict[str, Any]) -> bool:
+    return bool(annotation.get("keypoints"))
 
 
 def _span(part: NDArray[Any]) -> tuple[float, float, float, float]:
@@ -253,36 +315,71 @@ def _box(annotation: dict[str, Any], place: str) -> tuple[float, float, float, f
     bbox = annotation.get("bbox")
     if bbox is None or bbox == []:
         return None
-    x, y, width, height = _numbers(bbox, lambda count: count == 4, f"{place}: its bbox", "[x, y, width, height]")
+    x, y, width, height = _numbers(bbox, lambda count: count == 4, place, "bbox", "[x, y, width, height]")
     if width < 0 or height < 0:
-        raise MayhemError(f"{place}: its bbox has a negative size ({width:g}x{height:g}): draw it again.")
+        raise LabelError(
+            f"{place}: its bbox has a negative size ({width:g}x{height:g}): draw it again.", "bbox of negative size"
+        )
     box = x, y, x + width, y + height
     corners = annotation.get("corners")
     if isinstance(corners, list) and len(corners) == 4 and all(isinstance(value, float | int) for value in corners):
         left, top, right, bottom = map(float, corners)
         if np.allclose(box, (left, top, right, bottom), rtol=1e-12, atol=1e-9):
             return left, top, right, bottom
-    return box
+    angle = _rotation(annotation, place)
+    return rotated_hull(box, math.radians(angle)) if angle else box
 
 
-def _segmentation(annotation: dict[str, Any], image: _Image, place: str) -> list[NDArray[Any]]:
-    """Polygons as float64 [P, 2] and masks as bool [H, W]; none where the annotation has no segmentation."""
+def _rotation(annotation: dict[str, Any], place: str) -> float:
+    """Degrees, clockwise, by which CVAT's and Datumaro's COCO say that the bbox is turned about its centre."""
+    attributes = annotation.get("attributes")
+    said = attributes.get("rotation") if isinstance(attributes, dict) else None
+    try:
+        angle = 0.0 if said in (None, "") else float(said)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        angle = math.nan
+    if not math.isfinite(angle):
+        raise LabelError(f"{place}: its rotation is {quoted(said)}, no number: draw it again.", "rotation that is none")
+    return angle
+
+
+def _segmentation(annotation: dict[str, Any], image: _Image, place: str) -> tuple[list[NDArray[Any]], int]:
+    """Polygons as float64 [P, 2] and masks as bool [H, W]; and how many polygons cover nothing and are not among them.
+
+    None where the annotation has no segmentation. A list of numbers, or of points, is one polygon.
+    """
     segmentation = annotation.get("segmentation")
     if segmentation is None or segmentation == []:
-        return []
+        return [], 0
     if isinstance(segmentation, dict):
-        return [_mask(segmentation, image, place)]
+        return [_mask(segmentation, image, place)], 0
     if not isinstance(segmentation, list):
-        raise MayhemError(f"{place}: its segmentation is neither polygons nor run lengths: export it again.")
-    return [_polygon(polygon, image, place) for polygon in segmentation]
+        raise LabelError(
+            f"{place}: its segmentation is neither polygons nor run lengths: export it again.",
+            "segmentation of an unknown kind",
+        )
+    if all(isinstance(number, int | float) for number in segmentation) or _are_points(segmentation):
+        segmentation = [segmentation]
+    parts = [
+        _mask(part, image, place) if isinstance(part, dict) else _polygon(part, image, place) for part in segmentation
+    ]
+    covering = [part for part in parts if part.dtype != np.float64 or covers_area(part)]
+    return covering, len(parts) - len(covering)
+
+
+def _are_points(value: list[Any]) -> bool:
+    return len(value) > 2 and all(isinstance(point, list) and len(point) == 2 for point in value)
 
 
 def _polygon(polygon: object, image: _Image, place: str) -> NDArray[np.float64]:
-    fits: Callable[[int], bool] = lambda count: count >= 6 and count % 2 == 0  # noqa: E731
-    numbers = _numbers(polygon, fits, f"{place}: a polygon", "[x1, y1, x2, y2, x3, y3, …]")
+    if isinstance(polygon, list) and _are_points(polygon):
+        polygon = [number for point in polygon for number in point]
+    numbers = _numbers(polygon, lambda count: count % 2 == 0, place, "polygon", "[x1, y1, x2, y2, x3, y3, …]")
     points = np.array(numbers, np.float64).reshape(-1, 2)
-    if np.abs(points).max() > _FARTHEST_VERTEX_IN_IMAGE_SIZES * max(image.width, image.height):
-        raise MayhemError(f"{place}: a polygon has a point far outside the image: draw it again.")
+    if len(points) and np.abs(points).max() > _FARTHEST_VERTEX_IN_IMAGE_SIZES * max(image.width, image.height):
+        raise LabelError(
+            f"{place}: a polygon has a point far outside the image: draw it again.", "polygon far outside its image"
+        )
     return points
 
 
@@ -290,20 +387,24 @@ def _mask(rle: dict[str, Any], image: _Image, place: str) -> NDArray[np.bool_]:
     """bool [H, W] of a run-length encoding, either list or text; checked here, as the library trusts what it gets."""
     size = rle.get("size")
     if size != [image.height, image.width]:
-        raise MayhemError(
+        raise LabelError(
             f"{place}: its mask is of size {quoted(size)}, but the image of [{image.height}, {image.width}]: "
-            "export it again."
+            "export it again.",
+            "mask of another size than its image",
         )
     counts = rle.get("counts")
     try:
         runs = _text_counts(counts) if isinstance(counts, str) else _list_counts(counts)
     except (ValueError, OverflowError, TypeError) as error:
-        raise MayhemError(f"{place}: the run lengths of its mask are damaged ({error}): export it again.") from error
+        raise LabelError(
+            f"{place}: the run lengths of its mask are damaged ({error}): export it again.", "mask that is damaged"
+        ) from error
     pixels = image.width * image.height
     # Each run is compared too, since huge ones could overflow to a sum that fits.
     if not len(runs) or runs.min() < 0 or runs.max() > pixels or runs.sum() != pixels:
-        raise MayhemError(
-            f"{place}: the run lengths of its mask do not add up to its {pixels} pixels: export it again."
+        raise LabelError(
+            f"{place}: the run lengths of its mask do not add up to its {pixels} pixels: export it again.",
+            "mask that is damaged",
         )
     flat = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return flat.reshape(image.width, image.height).T
@@ -335,31 +436,50 @@ def _text_counts(text: str) -> NDArray[np.int64]:
     return values
 
 
-def _numbers(value: object, fits: Callable[[int], bool], what: str, form: str) -> list[float]:
+def _numbers(value: object, fits: Callable[[int], bool], place: str, what: str, form: str) -> list[float]:
+    kind = f"{what} that is no list of numbers"
     if not isinstance(value, list) or not fits(len(value)):
-        raise MayhemError(f"{what} is not {form}: draw it again.")
+        raise LabelError(f"{place}: a {what} is not {form}: draw it again.", kind)
     try:
         numbers = [float(number) for number in value if isinstance(number, int | float)]
     except OverflowError:
         numbers = []
     if len(numbers) != len(value) or not all(math.isfinite(number) for number in numbers):
-        raise MayhemError(f"{what} has something that is no finite number: draw it again.")
+        raise LabelError(f"{place}: a {what} has something that is no finite number: draw it again.", kind)
     return numbers
 
 
-def _side(entry: dict[str, Any], side: str, place: str) -> int:
+def _side(entry: dict[str, Any], side: str, place: str) -> int | None:
+    """Pixels; None where the file does not say them."""
     value = entry.get(side)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
-        raise MayhemError(f"{place}: its {side} is {quoted(value)}, no number of pixels: export it again.")
-    if value != int(value) or value < 1:
-        raise MayhemError(f"{place}: its {side} is {quoted(value)}, no number of pixels: export it again.")
-    return int(value)
+    if value is None:
+        return None
+    number = _as_number(value)
+    if not isinstance(number, int) or number < 1:
+        raise LabelError(
+            f"{place}: its {side} is {quoted(value)}, no number of pixels: export it again.",
+            "image of an impossible size",
+        )
+    return number
 
 
 def _key(entry: dict[str, Any], field: str, place: str) -> int | str:
     value = entry.get(field)
-    if not isinstance(value, int | str) or isinstance(value, bool):
-        raise MayhemError(f"{place}: its {field} is {quoted(value)}, neither number nor text: export it as COCO again.")
+    key = _as_number(value)
+    if not isinstance(key, int | str) or isinstance(key, bool):
+        raise LabelError(
+            f"{place}: its {field} is {quoted(value)}, neither number nor text: export it as COCO again.",
+            f"{field} that is none",
+        )
+    return key
+
+
+def _as_number(value: object) -> object:
+    """A whole number, however it is written: tables write 7.0, and web pages "7"."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and _WHOLE.fullmatch(value):
+        return int(value)
     return value
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence, Set
-from dataclasses import astuple, dataclass
+from collections import Counter
+from collections.abc import Sequence, Set
+from dataclasses import dataclass
 from pathlib import Path
 
 from pycocotools import mask as rle_codec
@@ -11,8 +12,16 @@ from pycocotools import mask as rle_codec
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.console import track
-from mayhem_train.datasets.annotations.classes import BACKGROUND_LABEL, ClassMap, infer_class_map
+from mayhem_train.datasets.annotations.classes import (
+    BACKGROUND_LABEL,
+    ClassMap,
+    infer_class_map,
+    without_undeclared,
+)
+from mayhem_train.datasets.annotations.counts import ImportCounts
 from mayhem_train.datasets.annotations.extracted_images import find_images, refuse_other_range
+from mayhem_train.datasets.annotations.faults import Faults, LabelError, NothingLabelledError, in_file
+from mayhem_train.datasets.annotations.recorded_frames import RecordedFrames
 from mayhem_train.datasets.annotations.shapes import (
     AnnotatedImage,
     AnnotationFile,
@@ -35,40 +44,23 @@ from mayhem_train.datasets.index import (
 from mayhem_train.datasets.quoting import quoted
 from mayhem_train.datasets.splits.splitting import SplitPlan, assign_splits
 from mayhem_train.recordings.frame import Frame, parse_frame_name
-from mayhem_train.recordings.recording import Recording, find_recordings
 from mayhem_train.recordings.sixteen_bits import AskedRange, chosen_range, is_sixteen_bit
 
-
-@dataclass(frozen=True)
-class ImportCounts:
-    """What did not go into the index as it was drawn.
-
-    Attributes:
-        unlabelled: images listed without shapes, left out.
-        deleted: images that were deleted where they were labelled, left out.
-        clipped: boxes cut at the image's border.
-        outside: boxes of which nothing lies in the image.
-        flat: boxes in the image without any area.
-        invisible: surface classes of an image of which no pixel remains visible.
-    """
-
-    unlabelled: int = 0
-    deleted: int = 0
-    clipped: int = 0
-    outside: int = 0
-    flat: int = 0
-    invisible: int = 0
-
-    def __add__(self, other: ImportCounts) -> ImportCounts:
-        return ImportCounts(*(own + more for own, more in zip(astuple(self), astuple(other), strict=True)))
+_OTHER_VIDEO = "say with --video-recording what it is called"
 
 
 @dataclass(frozen=True)
 class ImportedDataset:
-    """A dataset index and the count of what was left out or cut on the way."""
+    """A dataset index, the count of what was left out or cut on the way, and the splits that the labels carry.
+
+    `labelled_splits` counts the frames in each split that the labels say themselves, those in another one of the index
+    (`moved`) among them.
+    """
 
     index: DatasetIndex
     counts: ImportCounts
+    labelled_splits: Counter[str]
+    moved: int
 
 
 @dataclass(frozen=True)
@@ -96,6 +88,7 @@ def import_annotations(
     traced_polygons: bool = False,
     intensity_range: AskedRange = None,
     plan: SplitPlan = SplitPlan(),  # noqa: B008 (it is frozen)
+    faults: Faults | None = None,
 ) -> ImportedDataset:
     """Builds the index; files count in the order of their names.
 
@@ -110,39 +103,50 @@ def import_annotations(
         traced_polygons: polygon vertices are pixel indices, as contour tracing writes them; see `shape_rle`.
         intensity_range: what 16-bit cameras show, "auto" for what is found in the labelled recordings.
         plan: how frames are split; see `assign_splits`.
+        faults: notes what cannot be, which is then left out; without it the first is raised.
 
     Raises:
         MayhemError: something in a file or a recording is not as it must be; the sentence names the file.
         UsageError: the splits ask for recordings that are not there.
     """
+    faults = Faults() if faults is None else faults
+    recorded = RecordedFrames(recordings, topic=topic, distro=distro)
     files = sorted(files, key=lambda file: (file.path.name, str(file.path)))
+    if classes is None:
+        files = [without_undeclared(file, faults) for file in files]
     class_map = infer_class_map(files) if classes is None else classes
-    entries = _entries_by_frame(files, empty_means_empty)
+    entries = _entries_by_frame(files, empty_means_empty, faults)
     labelled = {
         key: entry for key, entry in entries.items() if entry.image.is_labelled(empty_means_empty=empty_means_empty)
     }
+    unlabelled = len(entries) - len(labelled)
     if not labelled:
-        raise MayhemError(
+        raise NothingLabelledError(
             f"No image in {_list(files)} has shapes: label them, or pass --empty-means-empty if they show nothing."
         )
-    frames = _find_frames(labelled, recordings, topic, distro, {file.path for file in files if file.is_video})
+    frames = _find_frames(labelled, recorded, {file.path for file in files if file.is_video}, faults)
+    if not frames:
+        raise NothingLabelledError(f"No frame is left that {_list(files)} label: pass the recordings they speak of.")
     cameras = {(frame.recording, frame.topic) for frame in frames.values()}
-    found = chosen_range(intensity_range, _opened(sorted(cameras), recordings, distro))
-    splits = assign_splits({key: frames[key].log_time_ns for key in sorted(frames)}, plan)
+    found = chosen_range(intensity_range, ((recorded.recording(stem)[0], topic) for stem, topic in sorted(cameras)))
+    labelled = {key: entry for key, entry in labelled.items() if key in frames}
+    said = {key: entry.image.split for key, entry in labelled.items()}
+    splits = assign_splits({key: frames[key].log_time_ns for key in sorted(frames)}, plan, said)
     file_names = {} if images is None else find_images(images, frames.values())
     if images is not None:
-        _refuse_images_of_other_range(file_names, images, found, recordings, distro)
+        _refuse_images_of_other_range(file_names, images, found, recorded)
+    recorded.close()
     documents = _documents(files, {(entry.path, entry.number) for entry in labelled.values()})
 
     deleted = sum(entry.image.is_deleted for entry in entries.values())
-    counts = ImportCounts(unlabelled=len(entries) - len(labelled) - deleted, deleted=deleted)
+    counts = sum((file.counts for file in files), ImportCounts(unlabelled=unlabelled - deleted, deleted=deleted))
     labelled_images = []
     document_of = {file.path: number for number, file in enumerate(file for file in files if file.original)}
     background = Category(BACKGROUND, BACKGROUND_LABEL, is_thing=False)
     category_of = {category.name: category for category in (background, *class_map.categories)}
     for number, key in enumerate(track(sorted(labelled), "importing", total=len(labelled)), start=1):
         entry, frame = labelled[key], frames[key]
-        shapes = _labelled_shapes(entry, class_map, category_of)
+        shapes = _labelled_shapes(entry, class_map, category_of, faults)
         boxes, box_counts = _boxes(shapes, entry.image)
         surfaces, surface_counts = _surfaces(shapes, entry.image, traced_polygons)
         counts = counts + box_counts + surface_counts
@@ -164,10 +168,14 @@ def import_annotations(
                 origin=None if document is None else Origin(document, entry.number, entry.image.original),
             )
         )
-    return ImportedDataset(DatasetIndex(class_map.categories, tuple(labelled_images), documents, found), counts)
+    index = DatasetIndex(class_map.categories, tuple(labelled_images), documents, found)
+    moved = sum(bool(split) and split != splits[key] for key, split in said.items())
+    return ImportedDataset(index, counts, Counter(split for split in said.values() if split), moved)
 
 
-def _entries_by_frame(files: Sequence[AnnotationFile], empty_means_empty: bool) -> dict[tuple[str, int], _Entry]:
+def _entries_by_frame(
+    files: Sequence[AnnotationFile], empty_means_empty: bool, faults: Faults
+) -> dict[tuple[str, int], _Entry]:
     """What each frame's image says; of one that is listed twice the labelled one, where the other is unlabelled."""
     entries: dict[tuple[str, int], _Entry] = {}
     for file in files:
@@ -176,11 +184,13 @@ def _entries_by_frame(files: Sequence[AnnotationFile], empty_means_empty: bool) 
             listed = entries.get(key)
             if listed is not None and not image.is_labelled(empty_means_empty=empty_means_empty):
                 continue
-            if listed is not None and listed.image.is_labelled(empty_means_empty=empty_means_empty):
-                raise MayhemError(
-                    f"Image {image.name} is listed in {listed.path} and again in {file.path}: keep one of them."
-                )
-            entries[key] = _Entry(file.path, image, number)
+            with faults.noting():
+                if listed is not None and listed.image.is_labelled(empty_means_empty=empty_means_empty):
+                    raise LabelError(
+                        f"Image {image.name} is listed in {listed.path} and again in {file.path}: keep one of them.",
+                        "image that is listed twice",
+                    )
+                entries[key] = _Entry(file.path, image, number)
     return entries
 
 
@@ -202,44 +212,34 @@ def _documents(files: Sequence[AnnotationFile], labelled: Set[tuple[Path, int]])
 
 
 def _find_frames(
-    entries: dict[tuple[str, int], _Entry],
-    folder: Path,
-    topic_name: str | None,
-    distro: str | None,
-    videos: Set[Path],
+    entries: dict[tuple[str, int], _Entry], recorded: RecordedFrames, videos: Set[Path], faults: Faults
 ) -> dict[tuple[str, int], Frame]:
     """Looks every image up in its recording; also checks its index and its size."""
-    paths = find_recordings(folder, wanted={stem for stem, _ in entries})
     frames: dict[tuple[str, int], Frame] = {}
     by_recording: dict[str, list[tuple[int, _Entry]]] = {}
     for (stem, index), entry in sorted(entries.items(), key=lambda item: item[0]):
         by_recording.setdefault(stem, []).append((index, entry))
     for stem, members in by_recording.items():
-        if stem not in paths:
+        with faults.noting():
             path = members[0][1].path
-            remedy = ", or say with --video-recording what it is called" if path in videos else ""
-            raise MayhemError(
-                f"{path} labels frames of the recording {quoted(stem)}, which is not in {folder}: "
-                f"put it there or name its folder with --recordings{remedy}."
-            )
-        with Recording(paths[stem], distro=distro) as recording:
-            topic = recording.image_topic(topic_name)
-            indices = [index for index, _ in members if index < topic.count]
-            size = _first_size(recording, topic.name, indices)
+            with in_file(path, remedy=_OTHER_VIDEO if path in videos else ""):
+                recorded.recording(stem, labelled=len(members))
+            unreadable = []
             for index, entry in members:
-                if index >= topic.count:
-                    raise MayhemError(
-                        f"{entry.place}: {paths[stem]} has only {topic.count} images on {topic.name}: "
-                        "pass the recording or the --topic it was exported from."
-                    )
-                listed = entry.image.width, entry.image.height
-                actual = size if listed == size else _first_size(recording, topic.name, [index])
-                if listed != actual:
-                    raise MayhemError(
-                        f"{entry.place} is {listed[0]}x{listed[1]} pixels, but {topic.name} of {paths[stem]} is "
-                        f"{actual[0]}x{actual[1]}: pass the recording or the --topic it was exported from."
-                    )
-                frames[stem, index] = recording.frame(topic.name, index)
+                with faults.noting():
+                    with in_file(entry.place):
+                        frames[stem, index] = recorded.frame(stem, index)
+                    try:
+                        _check_size(entry, recorded, stem, index)
+                    except LabelError:
+                        del frames[stem, index]
+                        raise
+                    except MayhemError as error:
+                        unreadable.append(error)
+            if len(unreadable) == len(members):
+                for index, _ in members:
+                    del frames[stem, index]
+                raise unreadable[0]
     return frames
 
 
@@ -247,65 +247,66 @@ def _refuse_images_of_other_range(
     file_names: dict[Frame, str],
     images: Path,
     intensity_range: IntensityRange | None,
-    recordings: Path,
-    distro: str | None,
+    recorded: RecordedFrames,
 ) -> None:
     """Looks at one extracted image of each 16-bit camera."""
     one_of_each = {(frame.recording, frame.topic): name for frame, name in file_names.items()}
-    for recording, topic in _opened(sorted(one_of_each), recordings, distro):
-        with recording:
+    for stem, topic in sorted(one_of_each):
+        with recorded.recording(stem)[0] as recording:
             if is_sixteen_bit(recording, topic):
-                refuse_other_range(images / one_of_each[recording.stem, topic], intensity_range)
+                refuse_other_range(images / one_of_each[stem, topic], intensity_range)
 
 
-def _opened(cameras: Sequence[tuple[str, str]], folder: Path, distro: str | None) -> Iterator[tuple[Recording, str]]:
-    """Each (stem, topic) with its recording."""
-    paths = find_recordings(folder, wanted={stem for stem, _ in cameras})
-    return ((Recording(paths[stem], distro=distro), topic) for stem, topic in cameras)
+def _check_size(entry: _Entry, recorded: RecordedFrames, stem: str, index: int) -> None:
+    """Each image for itself, since the frames of a recording may differ.
 
-
-def _first_size(recording: Recording, topic: str, indices: Sequence[int]) -> tuple[int, int]:
-    """(width, height) of the first of these images that can be decoded."""
-    for index in indices:
-        try:
-            height, width = recording.read_image(topic, index).shape[:2]
-        except MayhemError:
-            if index == indices[-1]:
-                raise
-        else:
-            return width, height
-    return 0, 0
+    Raises:
+        LabelError: the image is of another size than the frame.
+        MayhemError: the frame cannot be read.
+    """
+    listed = entry.image.width, entry.image.height
+    actual = recorded.size(stem, index)
+    if listed != actual:
+        recording, topic = recorded.recording(stem)
+        raise LabelError(
+            f"{entry.place} is {listed[0]}x{listed[1]} pixels, but {topic.name} of {recording.path} is "
+            f"{actual[0]}x{actual[1]}: pass the recording or the --topic it was exported from.",
+            "image of another size than its frame",
+        )
 
 
 def _labelled_shapes(
-    entry: _Entry, class_map: ClassMap, category_of: dict[str, Category]
+    entry: _Entry, class_map: ClassMap, category_of: dict[str, Category], faults: Faults
 ) -> list[tuple[AreaShape, Category]]:
     """The image's shapes with their categories, without the ignored ones."""
     shapes: list[tuple[AreaShape, Category]] = []
     for shape in entry.image.shapes:
         if shape.label in class_map.ignore:
             continue
-        if isinstance(shape, OtherShape):
-            raise MayhemError(
-                f"{entry.place} has a <{shape.kind}> of {quoted(shape.label)}, which is neither box, polygon nor mask: "
-                "draw it as one of these, or list its label under `ignore` in a class map."
-            )
-        name = class_map.rename.get(shape.label, shape.label)
-        if name not in category_of:
-            raise MayhemError(
-                f"{entry.place} has the label {quoted(shape.label)}, which the class map does not name: "
-                "add it to things, surfaces, rename or ignore."
-            )
-        shapes.append((shape, category_of[name]))
+        with faults.noting():
+            if isinstance(shape, OtherShape):
+                raise LabelError(
+                    f"{entry.place} has a <{shape.kind}> of {quoted(shape.label)}, which is neither box, polygon nor "
+                    "mask: draw it as one of these, or list its label under `ignore` in a class map.",
+                    f"<{shape.kind}>, which is neither box, polygon nor mask",
+                )
+            name = class_map.rename.get(shape.label, shape.label)
+            if name not in category_of:
+                raise LabelError(
+                    f"{entry.place} has the label {quoted(shape.label)}, which the class map does not name: "
+                    "add it to things, surfaces, rename or ignore.",
+                    "label that the class map does not name",
+                )
+            shapes.append((shape, category_of[name]))
     return shapes
 
 
 def _boxes(
     shapes: Sequence[tuple[AreaShape, Category]], image: AnnotatedImage
 ) -> tuple[tuple[BoxLabel, ...], ImportCounts]:
-    """The image's things, clipped to it; one drawn as polygon or mask gets the box around it."""
-    labels = []
-    clipped = outside = flat = 0
+    """The image's things, clipped to it, each once; one drawn as polygon or mask gets the box around it."""
+    labels: dict[BoxLabel, None] = {}
+    clipped = outside = flat = repeated = 0
     for shape, category in shapes:
         if not category.is_thing:
             continue
@@ -313,13 +314,16 @@ def _boxes(
         is_crowd = isinstance(shape, BoxShape) and shape.is_crowd
         x1, y1, x2, y2 = drawn
         box = max(x1, 0.0), max(y1, 0.0), min(x2, float(image.width)), min(y2, float(image.height))
-        if box[2] <= box[0] or box[3] <= box[1]:
-            is_flat = x1 == x2 or y1 == y2
+        label = BoxLabel(category.id, box, is_crowd)
+        if not label.has_area:
+            is_flat = not BoxLabel(category.id, drawn).has_area
             flat, outside = flat + is_flat, outside + (not is_flat)
-            continue
-        clipped += box != drawn
-        labels.append(BoxLabel(category.id, box, is_crowd))
-    return tuple(labels), ImportCounts(clipped=clipped, outside=outside, flat=flat)
+        elif label in labels:
+            repeated += 1
+        else:
+            clipped += box != drawn
+            labels[label] = None
+    return tuple(labels), ImportCounts(clipped=clipped, outside=outside, flat=flat, repeated=repeated)
 
 
 def _surfaces(

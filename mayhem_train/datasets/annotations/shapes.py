@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+from mayhem_train.datasets.annotations.counts import ImportCounts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +81,7 @@ class AnnotatedImage:
         name: the frame's name.
         original: the image as its file says it, for an exporter that is to say it again; empty where none does.
         is_deleted: it was taken out of what is to be labelled, so that it has no shapes says nothing.
+        split: "train", "val" or "test" where the labels themselves say it, else empty.
     """
 
     name: str
@@ -87,6 +90,7 @@ class AnnotatedImage:
     shapes: tuple[Shape, ...]
     original: str = ""
     is_deleted: bool = False
+    split: str = ""
 
     def is_labelled(self, *, empty_means_empty: bool) -> bool:
         """Whether people said what it shows: by shapes, or (`empty_means_empty`) by drawing none."""
@@ -100,6 +104,7 @@ class AnnotationFile:
     Attributes:
         original: the file as it is, without what its images say themselves; empty where no exporter needs it.
         is_video: its images are frames of a video, which is taken for the recording of its name.
+        counts: what its reader left out or took for something else.
     """
 
     path: Path
@@ -107,3 +112,4 @@ class AnnotationFile:
     images: tuple[AnnotatedImage, ...]
     original: str = ""
     is_video: bool = False
+    counts: ImportCounts = field(default_factory=ImportCounts)

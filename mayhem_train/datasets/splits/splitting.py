@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
-from mayhem_ros.errors import UsageError
+from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.datasets.splits.split_file import SplitFile
 from mayhem_train.datasets.splits.time_blocks import TimeBlock
+from mayhem_train.recordings.frame import frame_name
 
 Frames = Mapping[str, Sequence[int]]
 
@@ -35,6 +37,7 @@ class SplitPlan:
         by: where that share comes from: "recording", see `split_frames`; "time", the end of every recording.
         gap_s: frames less than this many seconds from one of a later split in the same recording are left out.
         file: says it all instead of everything above.
+        labelled: the labels say it all.
     """
 
     validation: tuple[str, ...] = ()
@@ -45,18 +48,35 @@ class SplitPlan:
     by: Literal["recording", "time"] = "recording"
     gap_s: float = 0.0
     file: SplitFile | None = None
+    labelled: bool = False
 
 
-def assign_splits(times_ns: Mapping[tuple[str, int], int], plan: SplitPlan) -> dict[tuple[str, int], str]:
+def assign_splits(
+    times_ns: Mapping[tuple[str, int], int],
+    plan: SplitPlan,
+    labelled: Mapping[tuple[str, int], str] = MappingProxyType({}),
+) -> dict[tuple[str, int], str]:
     """Assigns every (recording, frame index), given with its log time, to "train", "val", "test" or "unused".
+
+    Args:
+        times_ns: log times of the frames.
+        plan: who goes where.
+        labelled: the split that labels say themselves, empty where they say none.
 
     Raises:
         UsageError: the plan contradicts itself, or names a recording or a block that has no labelled frames.
-        MayhemError: the split file does not fit the frames.
+        MayhemError: the split file does not fit the frames, or the labels are to say it all and do not.
     """
     if not plan.gap_s >= 0:
         raise UsageError(f"--gap is {plan.gap_s:g}: choose seconds from 0.")
     named = plan.validation or plan.test or plan.validation_blocks or plan.test_blocks
+    if plan.labelled:
+        if named or plan.by == "time" or plan.validation_fraction is not None or plan.file is not None:
+            raise UsageError(
+                "--labelled-splits takes the labels' own: leave out --val, --test, their blocks, --val-fraction, "
+                "--split time and --split-file, or it."
+            )
+        return _with_gap(_labelled(times_ns, labelled), times_ns, plan.gap_s)
     if plan.file is not None:
         if named or plan.by == "time" or plan.validation_fraction is not None:
             raise UsageError(
@@ -79,6 +99,17 @@ def assign_splits(times_ns: Mapping[tuple[str, int], int], plan: SplitPlan) -> d
         all_train = bool(plan.validation or plan.validation_blocks)
         splits |= split_frames(rest, validation_fraction=0.0 if all_train else fraction)
     return _with_gap(splits, times_ns, plan.gap_s)
+
+
+def _labelled(frames: Iterable[tuple[str, int]], labelled: Mapping[tuple[str, int], str]) -> dict[tuple[str, int], str]:
+    splits = {frame: labelled.get(frame, "") for frame in frames}
+    missing = [frame_name(*frame) for frame, split in splits.items() if not split]
+    if missing:
+        raise MayhemError(
+            f"The labels say no split of {len(missing)} of their {len(splits)} frames, first {missing[0]}: say all of "
+            "them with --split-file or leave out --labelled-splits."
+        )
+    return splits
 
 
 def split_frames(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
+from mayhem_train.datasets.annotations.outlines import rotated_hull
 from mayhem_train.datasets.annotations.plain_numbers import plain
 from mayhem_train.datasets.annotations.shapes import BoxShape, MaskShape, OtherShape, PolygonShape, Shape
 from mayhem_train.datasets.quoting import quoted
@@ -80,13 +81,7 @@ def _box(element: Element, width: int, height: int, place: str) -> tuple[float, 
         raise MayhemError(f"{place} is reversed ({x1:g}, {y1:g} to {x2:g}, {y2:g}): draw it again in CVAT.")
     _refuse_far(max(map(abs, (x1, y1, x2, y2))), width, height, place)
     angle = _rotation(element, place)
-    if not angle:
-        return x1, y1, x2, y2
-    centre_x, centre_y, half_width, half_height = (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 2, (y2 - y1) / 2
-    cosine, sine = abs(math.cos(angle)), abs(math.sin(angle))
-    hull_x = half_width * cosine + half_height * sine
-    hull_y = half_width * sine + half_height * cosine
-    return centre_x - hull_x, centre_y - hull_y, centre_x + hull_x, centre_y + hull_y
+    return rotated_hull((x1, y1, x2, y2), angle) if angle else (x1, y1, x2, y2)
 
 
 def _polygon(element: Element, width: int, height: int, place: str) -> NDArray[np.float64]:

@@ -1,0 +1,86 @@
+"""How large a message's image is, read from the head of its bytes: nothing is decoded."""
+
+from __future__ import annotations
+
+import struct
+from typing import Literal
+
+IMAGE_HEAD = 2**16
+"""Bytes of a message within which the size stands, unless a JPEG holds large metadata before it."""
+
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+_MOST_PIXELS = 2**28
+_SIZES_OF_THEIR_OWN = ("420", "yv12", "iyuv")  # planar layouts, of which drivers count the rows in several ways
+
+
+def size_in_head(type_name: str, encoding: str, head: bytes) -> tuple[int, int] | None:
+    """(width, height) of a `sensor_msgs/Image`, or of the JPEG or PNG in a `CompressedImage`.
+
+    Args:
+        type_name: "sensor_msgs/msg/Image" or "sensor_msgs/msg/CompressedImage".
+        encoding: how the message is serialised, "cdr" or "ros1".
+        head: its first bytes.
+
+    Returns:
+        None where only decoding can tell.
+    """
+    try:
+        fields = _Fields(head, aligned=encoding == "cdr")
+        fields.text()  # the header's frame_id
+        if type_name == "sensor_msgs/msg/CompressedImage":
+            fields.text()
+            fields.number()  # how long the data are
+            width, height = _compressed_size(head[fields.place :])
+        else:
+            height, width = fields.number(), fields.number()
+            layout = fields.text().lower()
+            if any(part in layout for part in _SIZES_OF_THEIR_OWN):
+                return None
+    except (struct.error, IndexError):
+        return None
+    return (width, height) if 0 < width * height <= _MOST_PIXELS else None
+
+
+class _Fields:
+    """Reads what follows a message's stamp."""
+
+    def __init__(self, head: bytes, *, aligned: bool) -> None:
+        self._head = head
+        self._aligned = aligned
+        # After CDR's encapsulation of four bytes, or ROS 1's sequence number of as many, two numbers of the stamp.
+        self.place = 12
+        self._order: Literal["<", ">"] = ">" if aligned and not head[1] & 1 else "<"
+
+    def number(self) -> int:
+        if self._aligned:
+            self.place += -self.place % 4
+        (value,) = struct.unpack_from(f"{self._order}I", self._head, self.place)
+        self.place += 4
+        return int(value)
+
+    def text(self) -> str:
+        length = self.number()
+        text = self._head[self.place : self.place + length]
+        self.place += length
+        return text.decode("latin-1")
+
+
+def _compressed_size(data: bytes) -> tuple[int, int]:
+    """(width, height), or zeros; of a JPEG from its frame header, which every segment before it says how to reach."""
+    if data.startswith(_PNG) and data[12:16] == b"IHDR":
+        width, height = struct.unpack_from(">II", data, 16)
+        return width, height
+    if not data.startswith(_JPEG):
+        return 0, 0
+    place = 2
+    while data[place] == 0xFF:
+        marker = data[place + 1]
+        if marker == 0xFF:  # fill
+            place += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack_from(">HH", data, place + 5)
+            return width, height
+        (length,) = struct.unpack_from(">H", data, place + 2)
+        place += 2 + length
+    return 0, 0
