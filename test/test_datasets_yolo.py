@@ -206,7 +206,7 @@ def test_a_recording_or_folder_that_is_not_there_is_named(tmp_path: Path, record
     (tmp_path / "drive-x-000000.txt").write_text("0 0.5 0.5 0.1 0.1")
     with pytest.raises(MayhemError, match="'drive-x'"):
         read_yolo(tmp_path, DESCRIPTION, RecordedFrames(recordings))
-    with pytest.raises(MayhemError, match="There is no folder"):
+    with pytest.raises(MayhemError, match="is not there: name the folder"):
         read_yolo(tmp_path / "nowhere", DESCRIPTION, RecordedFrames(recordings))
     (tmp_path / "empty").mkdir()
     with pytest.raises(MayhemError, match="no label files"):

@@ -112,7 +112,7 @@ def run_import(
         if not isinstance(error, NothingLabelledError):
             faults.add(error)
         faults.write(listed_in)
-        raise faults.refusal(listed_in) from error
+        raise faults.refusal(listed_in, without=arguments.skip_faulty) from error
     faults.write(listed_in)
     if faults.found and not arguments.skip_faulty:
         raise faults.refusal(listed_in)
@@ -126,10 +126,10 @@ def run_import(
             console.print(f"  {line}", soft_wrap=True, markup=False)
     if set(imported.labelled_splits) - {"train"} and not arguments.labelled_splits:
         splits = ", ".join(f"{split} {count}" for split, count in sorted(imported.labelled_splits.items()))
-        where = "1 frame is elsewhere" if imported.moved == 1 else f"{imported.moved or 'no'} frames are elsewhere"
+        frames = "1 frame is" if imported.moved == 1 else f"{imported.moved or 'no'} frames are"
         console.print(
-            f"the labels carry splits of their own ({splits}), of which {where} here: pass --labelled-splits to take "
-            "them",
+            f"the labels carry splits of their own ({splits}), and {frames} in another one here: pass "
+            "--labelled-splits to take them",
             soft_wrap=True,
         )
     missing = sum(image.file_name is None for image in imported.index.images)

@@ -11,7 +11,7 @@ from mayhem_train.datasets.annotations.classes import read_class_map
 from mayhem_train.datasets.annotations.faults import Faults
 from mayhem_train.datasets.annotations.recorded_frames import RecordedFrames
 from mayhem_train.datasets.annotations.shapes import AnnotationFile
-from mayhem_train.datasets.annotations.yolo import read_yolo
+from mayhem_train.datasets.annotations.yolo import label_files, read_yolo
 from mayhem_train.datasets.annotations.yolo_description import read_description
 from mayhem_train.outputs import refuse_inputs_within
 
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Does the work and returns the exit code."""
-    labels = (path for folder in arguments.files for path in folder.rglob("*.txt"))
+    labels = (path for folder in arguments.files for path in label_files(folder))
     refuse_inputs_within(arguments.out, [arguments.names, *labels])
     description = read_description(arguments.names)
     classes = None if arguments.classes is None else read_class_map(arguments.classes)

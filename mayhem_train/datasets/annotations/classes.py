@@ -143,7 +143,7 @@ def _nothing_to_learn(files: Sequence[AnnotationFile]) -> str:
         return f"{place}: only {found} found, which cannot be trained on: draw boxes, polygons or masks."
     if shapes:
         return f"{place}: only {BACKGROUND_LABEL!r} is labelled, which is no class: label things or surfaces."
-    return f"Nothing is labelled in {place}: label it in CVAT."
+    return f"Nothing is labelled in {place}: label it first."
 
 
 def _drawn_labels(file: AnnotationFile) -> list[str]:

@@ -21,7 +21,7 @@ from mayhem_train.datasets.annotations.counts import ImportCounts
 from mayhem_train.datasets.annotations.faults import Faults, LabelError, in_file
 from mayhem_train.datasets.annotations.frame_names import last_part
 from mayhem_train.datasets.annotations.labelled_splits import said_split, split_of_file
-from mayhem_train.datasets.annotations.other_formats import named_json
+from mayhem_train.datasets.annotations.other_formats import named_json, named_xml
 from mayhem_train.datasets.annotations.outlines import covers_area, rotated_hull
 from mayhem_train.datasets.annotations.recorded_frames import RecordedFrames
 from mayhem_train.datasets.annotations.shapes import (
@@ -39,7 +39,7 @@ from mayhem_train.outputs import whole_file
 # A vertex may lie outside its image, but rasterising walks along every edge: this far out it is a mistake, not a shape.
 _FARTHEST_VERTEX_IN_IMAGE_SIZES = 10
 _MOST_PIXELS = 2**28
-_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_WHOLE = re.compile(r"(0|-?[1-9][0-9]{0,17})(?:\.0+)?")
 
 
 def read_coco(
@@ -164,7 +164,9 @@ def _parse(path: Path) -> dict[str, Any]:
     if content.startswith(b"PK"):
         raise MayhemError(f"{path} is a zip archive: unpack it and name the JSON file in it.")
     if content.removeprefix(codecs.BOM_UTF8).lstrip().startswith(b"<"):
-        raise MayhemError(f"{path} is XML: import it with `mayhem import-cvat`.")
+        root = re.search(rb"<([A-Za-z_]\w*)", content)
+        other = named_xml(root[1].decode()) if root else None
+        raise MayhemError(f"{path} is {other or 'XML: import it with `mayhem import-cvat`'}.")
     try:
         parsed = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -259,6 +261,10 @@ def _shapes(annotation: dict[str, Any], category: _Category, image: _Image, plac
     """What was drawn, and how many polygons of it were left out since they cover nothing."""
     box = _box(annotation, place)
     if box is not None and not category.is_surface:
+        if max(map(abs, box)) > _FARTHEST_VERTEX_IN_IMAGE_SIZES * max(image.width, image.height):
+            raise LabelError(
+                f"{place}: its bbox reaches far outside the image: draw it again.", "bbox far outside its image"
+            )
         return [_thing(annotation, category, box)], 0
     parts, degenerate = _segmentation(annotation, image, place)
     if not parts and degenerate:
@@ -335,7 +341,7 @@ def _rotation(annotation: dict[str, Any], place: str) -> float:
     attributes = annotation.get("attributes")
     said = attributes.get("rotation") if isinstance(attributes, dict) else None
     try:
-        angle = 0.0 if said in (None, "") else float(said)  # type: ignore[arg-type]
+        angle = 0.0 if said in (None, "") else float(said)
     except (TypeError, ValueError, OverflowError):
         angle = math.nan
     if not math.isfinite(angle):
@@ -360,11 +366,14 @@ def _segmentation(annotation: dict[str, Any], image: _Image, place: str) -> tupl
         )
     if all(isinstance(number, int | float) for number in segmentation) or _are_points(segmentation):
         segmentation = [segmentation]
-    parts = [
-        _mask(part, image, place) if isinstance(part, dict) else _polygon(part, image, place) for part in segmentation
-    ]
-    covering = [part for part in parts if part.dtype != np.float64 or covers_area(part)]
-    return covering, len(parts) - len(covering)
+    parts: list[NDArray[Any]] = []
+    for part in segmentation:
+        polygon = None if isinstance(part, dict) else _polygon(part, image, place)
+        if polygon is None:
+            parts.append(_mask(part, image, place))
+        elif covers_area(polygon):
+            parts.append(polygon)
+    return parts, len(segmentation) - len(parts)
 
 
 def _are_points(value: list[Any]) -> bool:
@@ -437,7 +446,7 @@ def _text_counts(text: str) -> NDArray[np.int64]:
 
 
 def _numbers(value: object, fits: Callable[[int], bool], place: str, what: str, form: str) -> list[float]:
-    kind = f"{what} that is no list of numbers"
+    kind = f"{what} whose numbers cannot be"
     if not isinstance(value, list) or not fits(len(value)):
         raise LabelError(f"{place}: a {what} is not {form}: draw it again.", kind)
     try:
@@ -478,8 +487,8 @@ def _as_number(value: object) -> object:
     """A whole number, however it is written: tables write 7.0, and web pages "7"."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
-    if isinstance(value, str) and _WHOLE.fullmatch(value):
-        return int(value)
+    if isinstance(value, str) and (whole := _WHOLE.fullmatch(value)):
+        return int(whole[1])
     return value
 
 

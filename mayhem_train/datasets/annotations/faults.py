@@ -82,22 +82,15 @@ class Faults:
         """How many there are of each kind, in the order in which they were found."""
         return [f"{count} x {kind}" for kind, count in Counter(fault.kind for fault in self.found).items()]
 
-    def refusal(self, listed_in: Path) -> MayhemError:
-        """The error that names the first of them and where all are listed."""
+    def refusal(self, listed_in: Path, *, without: bool = False) -> MayhemError:
+        """The error that names the first of them and where all are listed; `without` them nothing was left."""
         count = len(self.found)
         first = [f"  {fault.sentence}" for fault in self.found[:_NAMED]]
         more = [f"  … and {count - _NAMED} more"] if count > _NAMED else []
         what = "1 fault" if count == 1 else f"{count} faults"
-        return MayhemError(
-            "\n".join(
-                [
-                    f"{what} in the labels:",
-                    *first,
-                    *more,
-                    f"Correct them (all are listed in {listed_in}), or pass --skip-faulty to import the rest.",
-                ]
-            )
-        )
+        remedy = "nothing is left without them" if without else "or pass --skip-faulty to import the rest"
+        last = f"Correct what is wrong (all of it is listed in {listed_in}), {remedy}."
+        return MayhemError("\n".join([f"{what} in the labels:", *first, *more, last]))
 
     def write(self, path: Path) -> None:
         """Writes all of them, or takes the list of an earlier import away where there is none.

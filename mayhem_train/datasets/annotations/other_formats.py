@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
-from xml.etree.ElementTree import Element
 
 _EXPORT = "export the labels as COCO, YOLO or CVAT XML instead"
 
@@ -61,9 +61,18 @@ def named_json(content: object) -> str | None:
     return found
 
 
-def named_xml(root: Element) -> str | None:
-    """What an XML document that is not CVAT's is, in words that end with what to do; None where it is unknown."""
-    return _OF_ROOTS.get(root.tag)
+def named_xml(root: str) -> str | None:
+    """What an XML document of this root is, in words that end with what to do; None for unknown ones."""
+    return _OF_ROOTS.get(root)
+
+
+def named_folder(folder: Path) -> str:
+    """What lies in a folder instead of text files, to be put into a sentence; empty where it is nothing known."""
+    for suffix, usual in ((".xml", "as Pascal VOC's or CVAT's are"), (".json", "as COCO's or labelme's are")):
+        count = sum(path.suffix.lower() == suffix for path in folder.rglob("*"))
+        if count:
+            return f", but {count} of {suffix}, {usual}"
+    return ""
 
 
 def _kind_of_coco(annotations: Any) -> str | None:

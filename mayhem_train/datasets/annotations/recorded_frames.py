@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.datasets.annotations.faults import LabelError
@@ -20,7 +20,8 @@ from mayhem_train.recordings.recording import Recording, Topic, find_recordings
 _NEIGHBOURS = 100  # frames that are asked for their size where one cannot be read
 
 
-class FoundFrame(NamedTuple):
+@dataclass(frozen=True)
+class FoundFrame:
     """A frame by its recording and index; `renamed` where the name it was found by says more than these."""
 
     recording: str
@@ -74,8 +75,9 @@ class RecordedFrames:
             if len(alike) == 1:
                 return FoundFrame(alike[0], index, renamed=True)
         if not candidates:
+            name = last_part(names[0]) or names[0]
             raise LabelError(
-                f"Image name {quoted(last_part(names[0]) or names[0])} is not <recording>-<index>.png: name it as it was exported.",
+                f"Image name {quoted(name)} is not <recording>-<index>.png: name it as it was exported.",
                 "image whose name is no frame's",
             )
         (recording, index), _ = candidates[0]

@@ -12,6 +12,7 @@ from mayhem_ros.errors import MayhemError
 from mayhem_train.datasets.annotations.classes import ClassMap
 from mayhem_train.datasets.annotations.counts import ImportCounts
 from mayhem_train.datasets.annotations.faults import Faults, LabelError, in_file
+from mayhem_train.datasets.annotations.other_formats import named_folder
 from mayhem_train.datasets.annotations.outlines import covers_area
 from mayhem_train.datasets.annotations.plain_numbers import plain
 from mayhem_train.datasets.annotations.recorded_frames import RecordedFrames
@@ -29,6 +30,7 @@ _ROUNDING = 2e-6
 # People draw a little beyond the image, and tools let them; what is farther out is in pixels, or damaged.
 _OVERHANG = 0.05
 _FOUR_CORNERS = 9
+_POSES = ", or a data.yaml with kpt_shape as --names where they are keypoints"
 
 
 def read_yolo(
@@ -60,10 +62,12 @@ def read_yolo(
     """
     faults = Faults() if faults is None else faults
     if not folder.is_dir():
-        raise MayhemError(f"There is no folder {folder}: name the one that holds the label files.")
-    files, counts = _label_files(folder, frames, faults)
+        what = "is a file" if folder.is_file() else "is not there"
+        raise MayhemError(f"{folder} {what}: name the folder that holds the label files.")
+    files, counts = _found_files(folder, description, frames, faults)
     if not files and not faults.found:
-        raise MayhemError(f"{folder} holds no label files: name the folder of <recording>-<index>.txt files.")
+        other = named_folder(folder)
+        raise MayhemError(f"{folder} holds no label files{other}: name the folder of <recording>-<index>.txt files.")
     splits = splits_of(files, folder, description, frames)
     lines = _Lines(description, least_confidence, faults)
     images = []
@@ -88,15 +92,20 @@ def read_yolo(
     return AnnotationFile(folder, tuple(description.names.values()), tuple(images), counts=counts + lines.counts)
 
 
-def _label_files(
-    folder: Path, frames: RecordedFrames, faults: Faults
+def label_files(folder: Path) -> list[Path]:
+    """Every text file in a folder and below it."""
+    return sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".txt")
+
+
+def _found_files(
+    folder: Path, description: YoloDescription, frames: RecordedFrames, faults: Faults
 ) -> tuple[dict[tuple[str, int], Path], ImportCounts]:
     """Label files by recording and index."""
     files: dict[tuple[str, int], Path] = {}
     renamed = 0
-    for path in sorted(folder.rglob("*.txt")):
+    for path in label_files(folder):
         name = path.name.lower()
-        if name in _OTHER_FILES or name.startswith(_OTHER_BEGINNING) or is_list_of_images(path):
+        if name in _OTHER_FILES or name.startswith(_OTHER_BEGINNING) or is_list_of_images(path, description):
             continue
         with faults.noting():
             try:
@@ -168,7 +177,7 @@ class _Lines:
                 raise LabelError(
                     f"{place} has {len(fields) + 1} fields, of which the last, {quoted(confidence)}, is one more than "
                     "a label has, as the confidence of a prediction: pass --min-confidence 0 to take them all without "
-                    "it, 0.5 to take the surer ones, or export the labels again.",
+                    f"it, 0.5 to take the surer ones{_POSES if len(fields) > 5 else ''}, or export the labels again.",
                     "line with a confidence",
                 )
             if _share(confidence, place) < self._least_confidence:

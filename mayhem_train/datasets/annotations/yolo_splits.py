@@ -14,9 +14,10 @@ from mayhem_train.datasets.annotations.yolo_description import YoloDescription
 _SAME_FOR_ALL = {"", ".", "..", "images", "labels"}
 
 
-def is_list_of_images(path: Path) -> bool:
-    """Whether a text file is called like the lists of Darknet, Ultralytics and CVAT: train.txt, val2017.txt."""
-    return bool(split_of_word(path.stem))
+def is_list_of_images(path: Path, description: YoloDescription) -> bool:
+    """Whether a text file is named in data.yaml, or like the lists of Darknet, Ultralytics and CVAT: val2017.txt."""
+    named = any([path.name] == _parts(place)[-1:] for _, place in description.places)
+    return named or bool(split_of_word(path.stem))
 
 
 def splits_of(
@@ -39,11 +40,10 @@ def splits_of(
 
 def _listed(folder: Path, description: YoloDescription, frames: RecordedFrames) -> dict[tuple[str, int], str]:
     """The splits of images that lists name, the lists lying in the data set's folder or in the one above."""
-    beside = [path for place in (folder, folder.parent) for path in sorted(place.glob("*.txt"))]
-    lists = [(split_of_word(path.stem), path) for path in beside if is_list_of_images(path)]
+    beside = [path for place in (folder.parent, folder) for path in sorted(place.glob("*.txt"))]
+    lists = [(split_of_word(path.stem), path) for path in beside if split_of_word(path.stem)]
     for split, place in description.places:
-        if place.lower().endswith(".txt"):
-            lists += [(split, path) for path in beside if path.name == _parts(place)[-1]]
+        lists += [(split, path) for path in beside if [path.name] == _parts(place)[-1:]]
     splits = {}
     for split, path in lists:
         for name in _lines(path):

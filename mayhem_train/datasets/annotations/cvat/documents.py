@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,6 +13,7 @@ from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
 
 from mayhem_ros.errors import MayhemError
+from mayhem_train.datasets.annotations.other_formats import named_xml
 from mayhem_train.datasets.quoting import quoted
 
 _MEMBER = "annotations.xml"
@@ -34,7 +36,12 @@ def read_document(path: Path) -> Element:
         raise MayhemError(f"Cannot read {path} ({error.strerror or error}): name a CVAT annotation file.") from error
     if not content:
         raise MayhemError(f"{path} is empty: export it from CVAT again.")
+    if content.removeprefix(codecs.BOM_UTF8).lstrip()[:1] in (b"{", b"["):
+        raise MayhemError(f"{path} is JSON: import COCO's with `mayhem import-coco`, or export CVAT's XML.")
     root = parse(content, str(path))
+    other = named_xml(root.tag)
+    if other is not None:
+        raise MayhemError(f"{path} is XML but not CVAT's: it is {other}.")
     version = (root.findtext("version") or "1.1").strip()
     if root.tag != "annotations" or version != "1.1":
         raise MayhemError(

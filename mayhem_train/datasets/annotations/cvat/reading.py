@@ -62,10 +62,11 @@ def read_cvat(
     else:
         images = []
         for element in listed:
+            read = len(images)
             with faults.noting("image that cannot be"):
                 images.append(reader.image(element))
-                continue
-            root.remove(element)  # what is faulty has no place among the file's images
+            if len(images) == read:
+                root.remove(element)  # what is faulty has no place among the file's images
         _empty(root)
     is_video = has_tracks or any(video_frame(element.get("name", "")) is not None for element in listed)
     counts = ImportCounts(renamed=reader.renamed)
