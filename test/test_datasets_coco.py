@@ -21,6 +21,7 @@ from mayhem_train.datasets.annotations.classes import ClassMap
 from mayhem_train.datasets.annotations.coco import read_coco
 from mayhem_train.datasets.annotations.counts import ImportCounts
 from mayhem_train.datasets.annotations.importing import ImportedDataset, import_annotations
+from mayhem_train.datasets.annotations.recorded_frames import RecordedFrames
 from mayhem_train.datasets.annotations.shapes import MaskShape
 from mayhem_train.datasets.annotations.surfaces import shape_rle
 from mayhem_train.datasets.index import BoxLabel, Category, DatasetIndex
@@ -361,3 +362,153 @@ def test_a_frame_that_is_not_in_the_recordings_is_named(tmp_path: Path, recordin
         imported(tmp_path, recordings, change(GOOD, "images", 0, "file_name", value="drive-x-000001.png"))
     with pytest.raises(MayhemError, match="only 5"):
         imported(tmp_path, recordings, change(GOOD, "images", 0, "file_name", value="drive-a-000005.png"))
+
+
+def test_ids_and_sizes_are_numbers_however_they_are_written(tmp_path: Path, recordings: Path) -> None:
+    content = document(
+        {"category_id": "7", "bbox": [1, 2, 3, 4], "id": 1.0}, {"category_id": 3.0, "bbox": [5, 6, 7, 8]}
+    )
+    content["images"] = [{"id": 42.0, "file_name": NAME, "width": f"{WIDTH}", "height": float(HEIGHT)}]
+    content["annotations"][1]["image_id"] = "42"
+    boxes = imported(tmp_path, recordings, content).index.images[0].boxes
+    assert boxes == (BoxLabel(2, (1, 2, 4, 6)), BoxLabel(1, (5, 6, 12, 14)))
+
+
+@pytest.mark.parametrize("size", [{}, {"width": None, "height": None}, {"width": WIDTH}])
+def test_a_size_that_is_not_said_is_the_frames(tmp_path: Path, recordings: Path, size: dict[str, Any]) -> None:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[5:9, 20:23] = 1
+    content = document({"category_id": ROAD, "segmentation": text_rle(mask)})
+    content["images"] = [{"id": 42, "file_name": NAME, **size}]
+    path = write(tmp_path / "a.json", content)
+    file = read_coco(path, frames=RecordedFrames(recordings))
+    index = import_annotations([file], recordings).index
+    assert (index.images[0].width, index.images[0].height) == (WIDTH, HEIGHT)
+    np.testing.assert_array_equal(mask_of(index), mask)
+    with pytest.raises(MayhemError, match="has no width and height"):
+        read_coco(path)
+
+
+def test_a_rotated_bbox_becomes_its_upright_hull(tmp_path: Path, recordings: Path) -> None:
+    content = document(
+        {"category_id": CAR, "bbox": [20, 20, 20, 8], "attributes": {"rotation": 90.0}},
+        {"category_id": PERSON, "bbox": [20, 20, 8, 8], "attributes": {"occluded": False, "rotation": "45"}},
+        {"category_id": PERSON, "bbox": [1, 2, 3, 4], "attributes": {"rotation": 0.0}},
+    )
+    first, second, third = (label.box for label in imported(tmp_path, recordings, content).index.images[0].boxes)
+    assert first == pytest.approx((26, 14, 34, 34))
+    assert second == pytest.approx((24 - 32**0.5, 24 - 32**0.5, 24 + 32**0.5, 24 + 32**0.5))
+    assert third == (1, 2, 4, 6)
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        [LOWER_HALF],
+        LOWER_HALF,
+        [[[0, 24], [64, 24], [64, 48], [0, 48]]],
+        [[0, 24], [64, 24], [64, 48], [0, 48]],
+    ],
+    ids=["parts", "numbers", "parts of points", "points"],
+)
+def test_one_polygon_in_every_nesting(tmp_path: Path, recordings: Path, segmentation: object) -> None:
+    result = imported(tmp_path, recordings, document({"category_id": ROAD, "segmentation": segmentation}))
+    assert mask_of(result.index).sum() == 24 * 64
+    assert result.counts == ImportCounts()
+
+
+def test_parts_that_cover_nothing_are_counted_and_the_others_taken(tmp_path: Path, recordings: Path) -> None:
+    parts = [LOWER_HALF, [12.0, 12.0], [0, 4, 10, 7], [0, 0, 5, 5, 9, 9], []]
+    content = document(
+        {"category_id": ROAD, "segmentation": parts},
+        {"category_id": CAR, "segmentation": [[1, 1, 5, 5], [1, 2, 9, 2, 5, 8]]},
+        {"category_id": CAR, "segmentation": [[1, 1, 5, 5]]},
+    )
+    result = imported(tmp_path, recordings, content)
+    assert mask_of(result.index).sum() == 24 * 64
+    assert [label.box for label in result.index.images[0].boxes] == [(1, 2, 9, 8)]
+    assert result.counts == ImportCounts(degenerate=6)
+    hourglass = document({"category_id": ROAD, "segmentation": [[0, 0, 40, 40, 40, 0, 0, 40]]})
+    assert mask_of(imported(tmp_path, recordings, hourglass).index).sum() == pytest.approx(800, rel=0.05)
+
+
+def test_an_image_of_which_nothing_covers_anything_is_unlabelled(tmp_path: Path, recordings: Path) -> None:
+    content = document({"category_id": ROAD, "segmentation": [[0, 47, 10, 7]], "bbox": [1, 2, 3, 4]})
+    content["images"].append({"id": 43, "file_name": "drive-a-000004.png", "width": WIDTH, "height": HEIGHT})
+    content["annotations"].append({"id": 2, "image_id": 43, "category_id": CAR, "bbox": [1, 2, 3, 4]})
+    result = imported(tmp_path, recordings, content)
+    assert [image.index for image in result.index.images] == [4]
+    assert result.counts == ImportCounts(unlabelled=1, degenerate=1)
+
+
+def test_keypoints_are_counted_beside_boxes_and_refused_alone(tmp_path: Path, recordings: Path) -> None:
+    keypoints = {"category_id": PERSON, "keypoints": [10, 10, 2], "num_keypoints": 1}
+    result = imported(tmp_path, recordings, document({**keypoints, "bbox": [1, 2, 3, 4]}))
+    assert result.index.images[0].boxes == (BoxLabel(1, (1, 2, 4, 6)),)
+    assert result.counts == ImportCounts(keypoints=1)
+    with pytest.raises(MayhemError, match="annotation 1 of 'person' has neither bbox nor segmentation, only keypoints"):
+        imported(tmp_path, recordings, document(keypoints))
+
+
+def test_the_same_box_counts_once_and_a_crowd_of_its_place_beside_it(tmp_path: Path, recordings: Path) -> None:
+    box = {"category_id": PERSON, "bbox": [1, 2, 3, 4]}
+    result = imported(tmp_path, recordings, document(box, box, box, {**box, "iscrowd": 1}, {**box, "category_id": CAR}))
+    assert [(label.category_id, label.is_crowd) for label in result.index.images[0].boxes] == [
+        (1, False),
+        (1, True),
+        (2, False),
+    ]
+    assert result.counts == ImportCounts(repeated=2)
+
+
+def test_an_image_is_found_by_its_first_name_where_roboflow_keeps_it(tmp_path: Path, recordings: Path) -> None:
+    content = document({"category_id": CAR, "bbox": [1, 2, 3, 4]}, file_name="photo_png.rf.0f8b2c6d1e.jpg")
+    content["images"][0]["extra"] = {"name": NAME}
+    file = read_coco(write(tmp_path / "a.json", content), frames=RecordedFrames(recordings))
+    assert [image.name for image in file.images] == [NAME]
+
+
+OTHER_FORMATS = {
+    "panoptic": (
+        {"images": [], "categories": [], "annotations": [{"image_id": 1, "segments_info": [], "file_name": "a.png"}]},
+        "panoptic format, whose masks lie in PNG files: export instances",
+    ),
+    "captions": ({"images": [], "annotations": [{"image_id": 1, "caption": "a car"}]}, "COCO's captions"),
+    "images only": ({"images": [], "categories": []}, "images without annotations"),
+    "Label Studio": ([{"id": 1, "data": {"image": "a"}, "annotations": []}], "Label Studio's own JSON: export"),
+    "JSON-MIN": ([{"id": 1, "image": "a", "label": [], "annotator": 1}], "JSON-MIN"),
+    "labelme": ({"version": "5.0", "flags": {}, "shapes": [], "imagePath": "a.png"}, "labelme's JSON"),
+    "VIA": ({"a.png12": {"filename": "a.png", "regions": []}}, "VGG Image Annotator"),
+    "a VIA project": ({"_via_settings": {}, "_via_img_metadata": {}}, "VGG Image Annotator"),
+    "Supervisely": ({"description": "", "size": {"width": 1}, "objects": []}, "Supervisely's"),
+    "CreateML": ([{"image": "a.png", "annotations": []}], "CreateML's"),
+    "Datumaro": ({"info": {}, "categories": {}, "items": []}, "Datumaro's"),
+    "BDD100K": ([{"name": "a", "labels": []}], "Scalabel's"),
+    "detection results": ([{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1}], "detection results"),
+}
+
+
+@pytest.mark.parametrize("format_", OTHER_FORMATS)
+def test_other_formats_are_named_as_what_they_are_with_what_to_do(tmp_path: Path, format_: str) -> None:
+    content, expected = OTHER_FORMATS[format_]
+    path = write(tmp_path / "a.json", content)
+    with pytest.raises(MayhemError) as caught:
+        read_coco(path)
+    assert str(caught.value).startswith(f"{path} is ")
+    assert expected in str(caught.value)
+    assert any(word in str(caught.value) for word in ("export", "name the file", "name a file", "convert"))
+
+
+def test_xml_is_named_too(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('<?xml version="1.0"?>\n<annotation><filename>a.png</filename></annotation>')
+    with pytest.raises(MayhemError, match="is Pascal VOC's"):
+        read_coco(path)
+    path.write_text("<annotations/>")
+    with pytest.raises(MayhemError, match="import it with `mayhem import-cvat`"):
+        read_coco(path)
+
+
+def test_a_box_far_outside_is_a_mistake(tmp_path: Path, recordings: Path) -> None:
+    with pytest.raises(MayhemError, match="annotation 1: its bbox reaches far outside the image"):
+        imported(tmp_path, recordings, document({"category_id": CAR, "bbox": [1, 2, 1e308, 4]}))

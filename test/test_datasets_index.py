@@ -268,3 +268,64 @@ def test_one_changed_character_is_found_wherever_the_runs_no_longer_fill_the_mas
     whole = not (ord(changed[-1]) - 48) & 32 and sum(runs(changed)) == mask.size and min(runs(changed)) >= 0
     good = [(counts, mask.size)] * 3
     assert first_damaged([*good, (changed, mask.size), *good]) == (None if whole else 3)
+
+
+@pytest.mark.parametrize("version", ["2", 2, "1.1", 10])
+def test_an_index_of_a_later_version_is_refused_as_one(tmp_path: Path, index: DatasetIndex, version: object) -> None:
+    coco = index.to_coco()
+    coco["info"]["version"] = version
+    coco["images"] = "laid out in a new way"
+    path = tmp_path / "index.json"
+    path.write_text(json.dumps(coco))
+    with pytest.raises(MayhemError) as caught:
+        DatasetIndex.load(path)
+    assert str(caught.value) == (
+        f"{path} is a dataset index of version {version!r}, where this Mayhem knows 1: update this one, or make the "
+        "index again here."
+    )
+
+
+def test_an_index_without_a_version_and_other_programs_versions_are_none_of_ours(
+    tmp_path: Path, index: DatasetIndex
+) -> None:
+    coco = index.to_coco()
+    path = tmp_path / "index.json"
+    for info in ({}, {"description": "Mayhem dataset index"}, {"description": "COCO 2017", "version": "2017.1"}):
+        path.write_text(json.dumps(coco | {"info": info}))
+        assert DatasetIndex.load(path) == index
+    path.write_text(json.dumps({"info": {"version": "9"}, "images": [{}], "annotations": [], "categories": []}))
+    with pytest.raises(MayhemError, match="is no dataset index"):
+        DatasetIndex.load(path)
+
+
+FLAT = (BoxLabel(1, (5, 6, 5, 9)), BoxLabel(1, (5, 6, 9, 6)), BoxLabel(1, (30.0, 6, 30.000001, 9)))
+
+
+def test_boxes_without_area_are_left_out_and_counted_when_an_index_is_read_and_when_it_is_written(
+    tmp_path: Path, index: DatasetIndex, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = index.images
+    flat = replace(index, images=(first, replace(second, boxes=(*FLAT, *second.boxes))))
+    path = tmp_path / "index.json"
+    path.write_text(json.dumps(flat.to_coco()))
+    said = f"Warning: {path}: 3 boxes without any area left out, first in drive-000008.png."
+    assert DatasetIndex.load(path) == index
+    assert capsys.readouterr().err.splitlines() == [said]
+    flat.save(path, force=True)
+    assert capsys.readouterr().err.splitlines() == [said]
+    assert DatasetIndex.load(path) == index
+    assert capsys.readouterr().err == ""
+
+
+def test_a_thin_box_has_area_wherever_it_lies() -> None:
+    assert not any(label.has_area for label in FLAT)
+    assert BoxLabel(1, (0, 0, 0.01, 0.01)).has_area
+    assert BoxLabel(1, (4000, 3000, 4000.01, 3000.01)).has_area
+
+
+def test_a_recordings_name_is_one_name_however_it_is_spelt(tmp_path: Path, index: DatasetIndex) -> None:
+    coco = index.to_coco()
+    for image in coco["images"]:
+        image["recording"] = "gru\u0308n"
+    (tmp_path / "index.json").write_text(json.dumps(coco))
+    assert {image.recording for image in DatasetIndex.load(tmp_path / "index.json").images} == {"gr\u00fcn"}

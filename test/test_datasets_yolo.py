@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from datasets_drives import HEIGHT, WIDTH, write_drive
 from evaluation_small_drive import CORRUPT
 from evaluation_small_drive import write_drive as write_small_drive
+from recordings_writing import image as image_message
+from recordings_writing import write as write_recording
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.cli import main
+from mayhem_train.datasets.annotations.classes import ClassMap
 from mayhem_train.datasets.annotations.counts import ImportCounts
 from mayhem_train.datasets.annotations.importing import import_annotations
 from mayhem_train.datasets.annotations.recorded_frames import RecordedFrames
@@ -243,3 +247,117 @@ def test_no_label_file_is_ever_overwritten(tmp_path: Path, recordings: Path) -> 
     assert (tmp_path / "classes.txt").read_text() == "car\n"
     assert main(["import-yolo", *arguments, "--out", str(tmp_path / "drive-a-000000.txt")]) == 2
     assert (tmp_path / "drive-a-000000.txt").read_text() == "0 0.5 0.5 0.1 0.1\n"
+
+
+def described(tmp_path: Path, recordings: Path, lines: str, more: str = "", **options: Any) -> AnnotationFile:
+    """A label file of frame 3, with a data.yaml of `more` than the names."""
+    (tmp_path / "data.yaml").write_text(f"names: [car, person, road]\n{more}")
+    (tmp_path / "drive-a-000003.txt").write_text(lines)
+    return read_yolo(tmp_path, read_description(tmp_path / "data.yaml"), RecordedFrames(recordings), **options)
+
+
+@pytest.mark.parametrize(
+    ("shape", "keypoints"), [("[2, 2]", ".1 .1 .2 .2"), ("[2, 3]", ".1 .1 2 1.4 -.2 0"), ("[1, 3]", "0 0 0")]
+)
+def test_of_a_pose_set_the_boxes_are_taken_and_the_keypoints_counted(
+    tmp_path: Path, recordings: Path, shape: str, keypoints: str
+) -> None:
+    lines = f"1 .5 .25 .25 .5 {keypoints}\n0 .75 .5 .5 .5\n"
+    file = described(tmp_path, recordings, lines, f"kpt_shape: {shape}\n")
+    assert file.images[0].shapes == (BoxShape("person", (24, 0, 40, 24)), BoxShape("car", (32, 12, 64, 36)))
+    assert file.counts == ImportCounts(keypoints=1)
+    with pytest.raises(MayhemError, match=r"line 1 has 20 fields: a box has 5 .* of keypoints where kpt_shape says"):
+        described(tmp_path, recordings, f"1 {'.5 ' * 19}", f"kpt_shape: {shape}\n")
+
+
+def test_a_kpt_shape_that_is_none_is_refused(tmp_path: Path, recordings: Path) -> None:
+    with pytest.raises(MayhemError, match=r"kpt_shape 17, which is not \[number of keypoints, 2 or 3\]"):
+        described(tmp_path, recordings, "", "kpt_shape: 17\n")
+
+
+def test_a_confidence_is_named_and_taken_from_a_given_one_on(tmp_path: Path, recordings: Path) -> None:
+    lines = "0 .5 .25 .25 .5 .91\n1 .75 .5 .5 .5 0.3\n2 0 .5 1 .5 1 1 .6\n0 .5 .5 .5 .5\n"
+    with pytest.raises(MayhemError) as caught:
+        described(tmp_path, recordings, lines)
+    assert "line 1 has 6 fields, of which the last, '.91'" in str(caught.value)
+    assert "confidence of a prediction: pass --min-confidence 0 to take them all" in str(caught.value)
+    every = described(tmp_path, recordings, lines, least_confidence=0.0)
+    assert every.images[0].shapes[0] == BoxShape("car", (24, 0, 40, 24))
+    assert every.counts == ImportCounts(confidences=3)
+    sure = described(tmp_path, recordings, lines, least_confidence=0.6)
+    assert [shape.label for shape in sure.images[0].shapes] == ["car", "road", "car"]
+    assert sure.counts == ImportCounts(confidences=2, unsure=1)
+    posed = described(tmp_path, recordings, "0 .5 .25 .25 .5 .1 .1 .9", "kpt_shape: [1, 2]", least_confidence=0.5)
+    assert posed.images[0].shapes == (BoxShape("car", (24, 0, 40, 24)),)
+    assert posed.counts == ImportCounts(confidences=1, keypoints=1)
+
+
+def test_four_corners_in_every_line_may_be_rotated_boxes_so_a_class_map_has_to_say(
+    tmp_path: Path, recordings: Path
+) -> None:
+    lines = "0 .25 .25 .5 .5 .25 .75 0 .5\n"  # a square on its corner
+    with pytest.raises(MayhemError, match="every line has four corners, so these may be rotated boxes or surfaces"):
+        described(tmp_path, recordings, lines)
+    for classes, boxes, pixels in (
+        (ClassMap(("car",), ()), [(0, 12, 32, 36)], 0),
+        (ClassMap((), ("car",)), [], 32 * 24 / 2),
+    ):
+        file = described(tmp_path, recordings, lines, classes=classes)
+        index = import_annotations([file], recordings, classes=classes).index
+        assert [label.box for label in index.images[0].boxes] == boxes
+        assert abs(int((index.mask(index.images[0]) == 1).sum()) - pixels) <= 24
+
+
+def test_shapes_that_overhang_are_clipped_and_counted(tmp_path: Path, recordings: Path) -> None:
+    lines = "0 .5 .5 .5 1.0004\n1 -.04 .5 .125 .5\n0 1.02 .5 .25 .25\n"
+    result = import_annotations([described(tmp_path, recordings, lines)], recordings)
+    assert result.counts == ImportCounts(clipped=3)
+    first, second, third = (label.box for label in result.index.images[0].boxes)
+    assert first == (16, 0, 48, 48)
+    assert second == (0, 12, pytest.approx(64 * (0.0625 - 0.04)), 36)
+    assert third == (pytest.approx(64 * (1.02 - 0.125)), 18, 64, 30)
+
+
+def test_a_box_three_times_is_a_box_and_two_repeats(tmp_path: Path, recordings: Path) -> None:
+    result = import_annotations([described(tmp_path, recordings, "0 .5 .5 .5 .5\n" * 3 + "1 .5 .5 .5 .5")], recordings)
+    assert [(label.category_id, label.box) for label in result.index.images[0].boxes] == [
+        (1, (16, 12, 48, 36)),
+        (2, (16, 12, 48, 36)),
+    ]
+    assert result.counts == ImportCounts(repeated=2)
+    assert result.counts.sentences() == ["2 boxes dropped that repeat another of the same class and image"]
+
+
+def test_polygons_that_cover_nothing_are_counted(tmp_path: Path, recordings: Path) -> None:
+    lines = "2 .1 .1 .2 .2 .3 .3\n2 .5 .5 .5 .5 .5 .5\n2 0 .5 1 .5 1 1 0 1\n0 .5 .5 .5 .5\n"
+    file = described(tmp_path, recordings, lines)
+    assert [shape.label for shape in file.images[0].shapes] == ["road", "car"]
+    assert file.counts == ImportCounts(degenerate=2)
+
+
+def test_each_frame_has_a_size_of_its_own(tmp_path: Path) -> None:
+    sizes = ((64, 48), (128, 96), (64, 48))
+    frames = [
+        image_message("/camera", 10**9 * number, 0, np.zeros((height, width, 3), np.uint8), "rgb8")
+        for number, (width, height) in enumerate(sizes)
+    ]
+    write_recording(tmp_path / "recordings", "drive-a", "mcap", frames)
+    for number in range(3):
+        (tmp_path / f"drive-a-{number:06d}.txt").write_text("0 .5 .5 .5 .5")
+    file = read_yolo(tmp_path, DESCRIPTION, RecordedFrames(tmp_path / "recordings"))
+    assert [(image.width, image.height) for image in file.images] == list(sizes)
+    index = import_annotations([file], tmp_path / "recordings").index
+    assert [image.boxes[0].box for image in index.images] == [(16, 12, 48, 36), (32, 24, 96, 72), (16, 12, 48, 36)]
+
+
+def test_what_lies_in_a_folder_instead_of_labels_is_named(tmp_path: Path, recordings: Path) -> None:
+    (tmp_path / "drive-a-000000.xml").write_text("<annotation/>")
+    with pytest.raises(MayhemError, match=r"holds no label files, but 1 of \.xml, as Pascal VOC's or CVAT's are"):
+        read_yolo(tmp_path, DESCRIPTION, RecordedFrames(recordings))
+    with pytest.raises(MayhemError, match="is a file: name the folder"):
+        read_yolo(tmp_path / "drive-a-000000.xml", DESCRIPTION, RecordedFrames(recordings))
+
+
+def test_extensions_in_capitals_are_label_files(tmp_path: Path, recordings: Path) -> None:
+    (tmp_path / "drive-a-000003.TXT").write_text("0 .5 .5 .5 .5")
+    assert len(read_yolo(tmp_path, DESCRIPTION, RecordedFrames(recordings)).images) == 1

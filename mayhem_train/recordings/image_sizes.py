@@ -5,12 +5,15 @@ from __future__ import annotations
 import struct
 from typing import Literal
 
+from mayhem_ros.errors import MayhemError
+from mayhem_ros.jpeg import JPEG_START, read_jpeg_header
+from mayhem_ros.raw_encodings import Layout, layout_of
+
 IMAGE_HEAD = 2**16
 """Bytes of a message within which the size stands, unless a JPEG holds large metadata before it."""
 
-_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
+_PNG = b"\x89PNG\r\n\x1a\n"
 _MOST_PIXELS = 2**28
-_SIZES_OF_THEIR_OWN = ("420", "yv12", "iyuv")  # planar layouts, of which drivers count the rows in several ways
 
 
 def size_in_head(type_name: str, encoding: str, head: bytes) -> tuple[int, int] | None:
@@ -33,10 +36,9 @@ def size_in_head(type_name: str, encoding: str, head: bytes) -> tuple[int, int] 
             width, height = _compressed_size(head[fields.place :])
         else:
             height, width = fields.number(), fields.number()
-            layout = fields.text().lower()
-            if any(part in layout for part in _SIZES_OF_THEIR_OWN):
-                return None
-    except (struct.error, IndexError):
+            if not isinstance(layout_of(fields.text()), Layout):
+                return None  # of planes drivers count the rows in several ways
+    except (struct.error, IndexError, MayhemError):
         return None
     return (width, height) if 0 < width * height <= _MOST_PIXELS else None
 
@@ -66,21 +68,11 @@ class _Fields:
 
 
 def _compressed_size(data: bytes) -> tuple[int, int]:
-    """(width, height), or zeros; of a JPEG from its frame header, which every segment before it says how to reach."""
+    """(width, height), or zeros."""
     if data.startswith(_PNG) and data[12:16] == b"IHDR":
         width, height = struct.unpack_from(">II", data, 16)
         return width, height
-    if not data.startswith(_JPEG):
+    if not data.startswith(JPEG_START):
         return 0, 0
-    place = 2
-    while data[place] == 0xFF:
-        marker = data[place + 1]
-        if marker == 0xFF:  # fill
-            place += 1
-            continue
-        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = struct.unpack_from(">HH", data, place + 5)
-            return width, height
-        (length,) = struct.unpack_from(">H", data, place + 2)
-        place += 2 + length
-    return 0, 0
+    header = read_jpeg_header(data, "The image")
+    return header.width, header.height
