@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-from rclpy.exceptions import InvalidParameterTypeException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -81,13 +80,8 @@ def declare_parameters(node: Node) -> None:
     """
     for item in fields(Parameters):
         default = list(item.default) if isinstance(item.default, tuple) else item.default
-        wanted = f"The parameter {item.name} has to be {_KINDS[type(item.default)]}"
-        try:
-            node.declare_parameter(item.name, default, _descriptor(item.metadata, item.default))
-        except InvalidParameterTypeException as error:
-            raise UsageError(f"{wanted} ({error}).") from error
-        if node.get_parameter_or(item.name).value is None:
-            raise UsageError(f"{wanted}, and was given without a value.")
+        node.declare_parameter(item.name, default, _descriptor(item.metadata, item.default))
+        _check_type(item.name, node.get_parameter_or(item.name).value)
 
 
 def read_parameters(node: Node) -> Parameters:
@@ -128,14 +122,23 @@ _FIELDS = {item.name: item for item in fields(Parameters)}
 _KINDS = {str: "a text", int: "a whole number", float: "a number", bool: "true or false", tuple: "a list of texts"}
 
 
+def _check_type(name: str, value: Any) -> None:
+    """ROS's own check would not take 1 for a float, and says the types' numbers instead of their names."""
+    kind = type(_FIELDS[name].default)
+    if kind is tuple:
+        fits = isinstance(value, list) and all(isinstance(text, str) for text in value)
+    else:
+        fits = type(value) is kind or (kind is float and type(value) is int)
+    if not fits:
+        found = "empty" if value is None else repr(value)
+        raise UsageError(f"The parameter {name} is {found}, and has to be {_KINDS[kind]}.")
+
+
 def _check_value(name: str, value: Any) -> None:
-    """What ROS does not check: choices, and what is a number without being of the type double."""
-    metadata, default = _FIELDS[name].metadata, _FIELDS[name].default
-    choices = metadata["choices"]
+    _check_type(name, value)
+    choices = _FIELDS[name].metadata["choices"]
     if choices and value not in choices:
         raise UsageError(f"The parameter {name} is {value!r}, which is none of {', '.join(choices)}.")
-    if isinstance(default, float) and (isinstance(value, bool) or not isinstance(value, (int, float))):
-        raise UsageError(f"The parameter {name} is {value!r}, and has to be a number.")
     if name == "score_threshold" and not (value == CARD_THRESHOLDS or 0 <= value <= 1):  # NaN neither
         raise UsageError(
             f"The parameter score_threshold is {value:g}: choose 0 to 1, or -1 for each class's own of the model card."
@@ -143,8 +146,7 @@ def _check_value(name: str, value: Any) -> None:
 
 
 def _descriptor(metadata: Any, default: Any) -> ParameterDescriptor:
-    # A number without a point is an integer to ROS, which no parameter of the type double would take.
-    descriptor = ParameterDescriptor(description=metadata["description"], dynamic_typing=isinstance(default, float))
+    descriptor = ParameterDescriptor(description=metadata["description"], dynamic_typing=True)
     if metadata["choices"]:
         descriptor.additional_constraints = f"one of {', '.join(metadata['choices'])}"
     if metadata["within"] is not None:

@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from queue import SimpleQueue
@@ -346,7 +346,8 @@ class _Passed(NamedTuple):
 def main(arguments: list[str] | None = None) -> int:
     """Runs the node until SIGINT, SIGTERM or the lifecycle's shutdown.
 
-    Signals are ignored once it has returned. Exit codes: 0 ended so, 1 `autostart` failed, 2 wrong arguments.
+    Signals are ignored once it has returned. Exit codes: 0 ended so, 1 `autostart` failed, 2 wrong arguments,
+    3 anything unforeseen.
     """
     ended: SimpleQueue[None] = SimpleQueue()  # an Event locks itself up when a second signal interrupts the first
     on_signals(lambda: ended.put(None))
@@ -383,17 +384,15 @@ def _run(arguments: list[str] | None, ended: SimpleQueue[None]) -> int:
     ended.get()
     executor.shutdown()
     try:
-        return _result(working)
-    finally:
-        node.destroy_node()
-        rclpy.try_shutdown()
-
-
-def _result(working: Future[int]) -> int:
-    try:
-        return working.result(_END_TIME)
+        code = working.result(_END_TIME)
     except FutureTimeoutError:  # a large model that is being loaded cannot be interrupted, and there is nothing to lose
         os._exit(0)
+    except Exception:  # no callback raises, so it is rclpy
+        node.get_logger().fatal(traceback.format_exc())
+        code = 3
+    node.destroy_node()
+    rclpy.try_shutdown()
+    return code
 
 
 if __name__ == "__main__":
