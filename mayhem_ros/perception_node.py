@@ -14,7 +14,6 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any, NamedTuple
@@ -46,7 +45,7 @@ from mayhem_ros.throttle import Throttle
 _ANSWER_TIME = (
     1.0  # seconds between the lifecycle's shutdown and the process's end: whoever asked for it gets the answer
 )
-_END_TIME = 3.0  # seconds that a callback is given to end; `ros2 launch` loses patience after five
+_END_TIME = 3.0  # seconds that the end may take; `ros2 launch` loses patience after five
 
 
 class PerceptionNode(LifecycleNode):
@@ -382,16 +381,19 @@ def _run(arguments: list[str] | None, ended: SimpleQueue[None]) -> int:
     # The main thread only waits, because a signal reaches Python code at once only there.
     working = ThreadPoolExecutor(1, "executor").submit(work)
     ended.get()
+    code = 0
+    # A large model that is being loaded, or is at work on a frame, cannot be interrupted; and there is nothing to lose.
+    patience = threading.Timer(_END_TIME, lambda: os._exit(code))
+    patience.start()
     executor.shutdown()
     try:
-        code = working.result(_END_TIME)
-    except FutureTimeoutError:  # a large model that is being loaded cannot be interrupted, and there is nothing to lose
-        os._exit(0)
+        code = working.result()
     except Exception:  # no callback raises, so it is rclpy
         node.get_logger().fatal(traceback.format_exc())
         code = 3
     node.destroy_node()
     rclpy.try_shutdown()
+    patience.cancel()
     return code
 
 

@@ -51,6 +51,28 @@ def test_a_signal_while_a_model_is_being_loaded_that_takes_its_time() -> None:
     end(run_script(script))
 
 
+def test_a_pass_that_takes_its_time_does_not_hold_up_the_end() -> None:
+    script = (
+        "import os, signal, sys, threading, time; from mayhem_ros import perception_node\n"
+        "perception_node.PerceptionNode.destroy_node = lambda self: time.sleep(600)\n"
+        "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "sys.exit(perception_node.main([]))"
+    )
+    end(run_script(script))
+
+
+def test_what_nobody_foresaw_has_an_exit_code_of_its_own_and_is_told() -> None:
+    script = (
+        "import sys; from mayhem_ros import perception_node\n"
+        "def spin(executor): raise RuntimeError('out of luck')\n"
+        "perception_node.SingleThreadedExecutor.spin = spin\n"
+        "sys.exit(perception_node.main([]))"
+    )
+    process = run_script(script)
+    output, _ = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, "RuntimeError: out of luck" in output) == (3, True)
+
+
 @pytest.mark.parametrize("pause", [0.0, 0.3])
 def test_two_signals_within_the_second(tmp_path: Path, pause: float) -> None:
     process = start_node(model_path=save_model(tmp_path / "m.onnx"), autostart="true")
