@@ -39,10 +39,10 @@ class Health:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._received = self._processed = self._failed = 0
+        self._received = self._processed = self._failed = self._flawed = 0
         self._reported = (0, 0, 0)
         self._reported_at = time.monotonic()
-        self._reason = ""
+        self._reason = self._flaw = ""
         self._timings: list[FrameTiming] = []
 
     def received(self) -> None:
@@ -62,11 +62,18 @@ class Health:
             self._failed += 1
             self._reason = reason
 
+    def flawed(self, flaw: str) -> int:
+        """A frame was decoded though something is wrong with it; returns how many were, this one among them."""
+        with self._lock:
+            self._flawed += 1
+            self._flaw = flaw
+            return self._flawed
+
     def report(self, name: str, hardware_id: str, overtaken: int) -> DiagnosticStatus:
         """The state since the last report: ERROR when every frame failed, WARN when some did or none came or went.
 
-        Counts (`frames in` = `processed` + `overtaken` + `failed` + `waiting`) run from the start; rates and times are
-        of this period.
+        Counts (`frames in` = `processed` + `overtaken` + `failed` + `waiting`, and `flawed` among those that were decoded)
+        run from the start; rates and times are of this period.
         """
         with self._lock:
             counts = (self._received, self._processed, self._failed)
@@ -75,7 +82,7 @@ class Health:
             timings, self._timings = self._timings, []
             received, processed, failed = (new - old for new, old in zip(counts, self._reported, strict=True))
             self._reported, self._reported_at = counts, now
-            reason = self._reason
+            reason, flawed, flaw = self._reason, self._flawed, self._flaw
         rate = processed / seconds if seconds > 0 else 0.0
         if failed and not processed:
             level, message = DiagnosticStatus.ERROR, f"every frame failed: {reason}"
@@ -93,6 +100,7 @@ class Health:
             "overtaken": str(overtaken),
             "failed": str(counts[2]),
             "waiting": str(counts[0] - counts[1] - counts[2] - overtaken),
+            "flawed": f"{flawed} ({flaw})" if flawed else "0",
             "frames/s": f"{rate:.1f}",
         }
         for stage in ("decode", "model", "publish", "overhead", "age"):

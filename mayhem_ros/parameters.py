@@ -10,6 +10,7 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from mayhem_ros.decoded_image import MAX_PIXELS
 from mayhem_ros.errors import UsageError
 from mayhem_ros.onnx_model import PROVIDERS
 
@@ -59,6 +60,15 @@ class Parameters:
         "newest",
         "newest: a frame that arrives while the model is busy overtakes the one waiting. every: all wait in order.",
         choices=("newest", "every"),
+    )
+    max_pixels: int = _parameter(
+        MAX_PIXELS, "Images that claim to have more pixels are refused before they are decoded.", within=(1, 2**31 - 1)
+    )
+    damaged_images: str = _parameter(
+        "accept",
+        "accept: a JPEG image whose data are damaged is answered as far as it can be decoded. refuse: it is not.",
+        choices=("accept", "refuse"),
+        live=True,
     )
     score_threshold: float = _parameter(
         CARD_THRESHOLDS,

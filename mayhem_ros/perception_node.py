@@ -35,7 +35,7 @@ from mayhem_ros.camera import CONFIDENCE, MASK, OVERLAY, Camera
 from mayhem_ros.ending import ignore_signals, on_signals
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.health import FrameTiming
-from mayhem_ros.image_decoding import decode_image
+from mayhem_ros.image_decoding import decode_with_flaws
 from mayhem_ros.mailbox import Mailbox
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_ros.parameters import Parameters, changes, declare_parameters, read_parameters
@@ -219,14 +219,27 @@ class PerceptionNode(LifecycleNode):
     def _decode(self, frame: _Frame) -> _Decoded | None:
         start = time.perf_counter()
         try:
-            assert self._model is not None
-            image = decode_image(frame.message, self._model.card.input.intensity_range)
+            image = self._accepted(frame)
             if (few := frame.camera.few_levels(frame.message)) is not None:
                 self.get_logger().warning(few)
         except Exception as error:  # whatever one frame does, the next one is to be seen
             self._fail(frame, error)
             return None
         return _Decoded(frame, image, time.perf_counter() - start)
+
+    def _accepted(self, frame: _Frame) -> NDArray[np.uint8]:
+        """The frame's image; what is wrong with it is counted, and said of the camera's first such frame."""
+        assert self._model is not None
+        shown = self._model.card.input.intensity_range
+        decoded = decode_with_flaws(frame.message, shown, max_pixels=self._settings.max_pixels)
+        if decoded.is_damaged and self._settings.damaged_images == "refuse":
+            raise MayhemError(f"The image is damaged ({decoded.flaws[0]}), and damaged_images is refuse.")
+        if decoded.flaws and frame.camera.health.flawed(decoded.flaws[0]) == 1:
+            self.get_logger().warning(
+                f"{frame.camera.topic}: an image is flawed, but was decoded ({decoded.flaws[0]}); "
+                "the diagnostics count such images"
+            )
+        return decoded.pixels
 
     def _perceive(self, batch: list[_Decoded]) -> None:
         """One pass for the batch; what goes wrong with one of its frames is that frame's alone."""

@@ -60,7 +60,7 @@ def test_mask_outputs_nobody_wants_are_not_fetched(tmp_path, monkeypatch):
     fetched = []
     run = onnxruntime.InferenceSession.run
     monkeypatch.setattr(
-        onnxruntime.InferenceSession, "run", lambda self, names, feed: fetched.append(names) or run(self, names, feed)
+        onnxruntime.InferenceSession, "run", lambda self, names, feed, options: fetched.append(names) or run(self, names, feed)
     )
     images = images_with_counts(1)
     assert model.predict(images, with_mask=False)[0].mask is None
@@ -109,7 +109,7 @@ def test_warming_up_runs_the_model_at_its_own_size(tmp_path, monkeypatch):
     monkeypatch.setattr(
         onnxruntime.InferenceSession,
         "run",
-        lambda self, names, feed: shapes.append(feed["images"].shape) or run(self, names, feed),
+        lambda self, names, feed, options: shapes.append(feed["images"].shape) or run(self, names, feed),
     )
     assert model.warm_up(batch=2) > 0
     assert shapes == [(2, 24, 32, 3)]
