@@ -73,7 +73,7 @@ def time_ingest(path: Path, out: Path, form: str) -> dict[str, float]:
             extractor.extract(message)
 
     def whole() -> None:
-        ingest_recording(IngestJob(path, out, options, force=True))
+        ingest_recording(IngestJob(path, out, options, force=True), print)
 
     times: dict[Callable[[], None], list[float]] = {whole: [], codec: []}
     for _ in range(ROUNDS):

@@ -13,6 +13,21 @@ Item = TypeVar("Item")
 console = Console()
 error_console = Console(stderr=True)
 
+_said: set[str] = set()
+
+
+def warn(*sentences: str) -> None:
+    """Says warnings on stderr, the same one once a command. Worker processes hand theirs to the main process."""
+    for sentence in sentences:
+        if sentence not in _said:
+            _said.add(sentence)
+            error_console.print(f"Warning: {sentence}", markup=False, highlight=False, soft_wrap=True)
+
+
+def forget_warnings() -> None:
+    """A new command begins."""
+    _said.clear()
+
 
 def progress_bar() -> Progress:
     """A progress display on stderr that vanishes when done, so that stdout holds results only."""

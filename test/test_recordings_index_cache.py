@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from recordings_writing import COLOUR, DEPTH, IMU, START_NS, colour_pixels, drive, image, imu, in_time_order, write
 
+from mayhem_train.cli import main
 from mayhem_train.recordings.cache import FileVersion, cache_folder
 from mayhem_train.recordings.index_cache import load_content_hash, load_index, load_stamps, save_content_hash
 from mayhem_train.recordings.recording import Recording
@@ -198,9 +199,11 @@ def test_a_cache_that_cannot_be_written_costs_one_warning_and_nothing_else(
     (tmp_path / "file").touch()
     monkeypatch.setenv("MAYHEM_CACHE", str(tmp_path / "file"))
     assert [everything(path) for _ in range(2)] == [expected] * 2
-    error = capsys.readouterr().err
-    assert error.count("Warning") == 1
-    assert f"cannot be kept in {tmp_path / 'file'}" in error
+    assert main(["inspect", str(path), str(path)]) == 0
+    assert capsys.readouterr().err == (
+        f"Warning: The indexes of recordings cannot be kept in {tmp_path / 'file'} (Not a directory): set MAYHEM_CACHE "
+        "to a folder that can be written, or opening large recordings takes as long every time.\n"
+    )
 
 
 def test_several_processes_keep_the_same_recordings_index_at_once(tmp_path: Path) -> None:

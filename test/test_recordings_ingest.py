@@ -588,7 +588,7 @@ def test_a_topic_that_cannot_be_extracted_is_refused(tmp_path: Path, capsys: pyt
     error = refused(capsys, path, "--out", tmp_path / "out", "--topics", "/text")
     assert f"/text of {path} holds std_msgs/msg/String, which cannot be extracted: it has {COLOUR}" in error
     path = write(tmp_path, "words", "mcap", [text])
-    assert "has nothing of what is asked for: it has /text" in refused(capsys, path, "--out", tmp_path / "out")
+    assert "has nothing of what is asked for: it has /text" in refused(capsys, path, "--out", tmp_path / "out", code=1)
     assert not (tmp_path / "out").exists()
 
 
@@ -672,7 +672,9 @@ def test_of_a_truncated_recording_what_is_recovered_is_written(
     assert topic_of(folder, COLOUR)["extracted"] == len(list(folder.rglob("*.png"))) == found
 
 
-def test_messages_of_a_foreign_definition_or_damaged_are_skipped_and_named(tmp_path: Path) -> None:
+def test_messages_of_a_foreign_definition_or_damaged_are_skipped_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "drive.mcap"
     with path.open("wb") as stream:
         writer = McapWriter(stream)
@@ -685,8 +687,9 @@ def test_messages_of_a_foreign_definition_or_damaged_are_skipped_and_named(tmp_p
         schema = writer.register_schema(other.type, "ros2msg", b"float64 temperature")
         writer.add_message(writer.register_channel(IMU, "cdr", schema), at(1), b"\0\1\0\0" + bytes(8), at(1))
         writer.finish()
-    assert main(["ingest", str(path), "--out", str(tmp_path / "out")]) == 0
+    error = refused(capsys, path, "--out", tmp_path / "out", code=1)
     folder = tmp_path / "out" / "drive"
+    assert error.startswith(f"mayhem ingest: None of 1 messages on {IMU} could be extracted into {folder}; the first: ")
     assert [skipped["index"] for skipped in topic_of(folder, COLOUR)["skipped"]] == [1, 2]
     assert "Message 1 on /cam/image of" in topic_of(folder, COLOUR)["skipped"][0]["reason"]
     assert [row["stamp_ns"] for row in read_table(folder / "frames.csv")] == [str(at(0)), str(at(0)), "", str(at(0))]

@@ -14,7 +14,7 @@ from mayhem_ros.errors import UsageError
 from mayhem_train.commands.intensity_argument import add_intensity_range
 from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.commands.recording_arguments import add_distro
-from mayhem_train.console import console, progress_bar
+from mayhem_train.console import console, progress_bar, warn
 from mayhem_train.recordings.ingest.batch import ingest_recordings
 from mayhem_train.recordings.ingest.ingestion import IngestJob
 from mayhem_train.recordings.ingest.options import FORMS, IngestOptions
@@ -90,12 +90,18 @@ def run(arguments: argparse.Namespace) -> int:
         )
     for outcome in outcomes:
         _show(outcome)
-    for sentence in _few_levels(outcomes):
-        print(f"Warning: {sentence}", file=sys.stderr)
-    return max((outcome.error.exit_code for outcome in outcomes if outcome.error), default=0)
+    warn(*_few_levels(outcomes))
+    return max(map(_exit_code, outcomes), default=0)
+
+
+def _exit_code(outcome: Outcome) -> int:
+    if outcome.error is not None:
+        return outcome.error.exit_code
+    return int(outcome.ingested is not None and bool(outcome.ingested.failures))
 
 
 def _show(outcome: Outcome) -> None:
+    warn(*outcome.warnings)
     if outcome.error is not None:
         print(f"mayhem ingest: {outcome.error}", file=sys.stderr)
     elif outcome.ingested is not None:
@@ -104,6 +110,8 @@ def _show(outcome: Outcome) -> None:
         console.print(f"{outcome.ingested.folder}: {what}", soft_wrap=True, markup=False, highlight=False)
         for remark in outcome.ingested.remarks:
             console.print(f"  {remark}", soft_wrap=True, markup=False, highlight=False)
+        for failure in outcome.ingested.failures:
+            print(f"mayhem ingest: {failure}", file=sys.stderr)
 
 
 def _few_levels(outcomes: Sequence[Outcome]) -> Iterable[str]:

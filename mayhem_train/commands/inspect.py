@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.commands.recording_arguments import add_distro
-from mayhem_train.console import console
+from mayhem_train.console import console, warn
 from mayhem_train.recordings.inspection import RecordingReport, TopicReport, inspect_recording
 from mayhem_train.recordings.recording import Recording
 from mayhem_train.recordings.verification import Verification
@@ -39,7 +39,9 @@ def run(arguments: argparse.Namespace) -> int:
     for path in arguments.recordings:
         try:
             with Recording(path, distro=arguments.distro) as recording:
-                reports.append(inspect_recording(recording, verify=arguments.verify))
+                report = inspect_recording(recording, verify=arguments.verify)
+                warn(*(told for told in recording.warnings if arguments.json or told not in report.problems))
+                reports.append(report)
         except MayhemError as error:
             print(f"mayhem inspect: {error}", file=sys.stderr)
             exit_code = max(exit_code, error.exit_code)

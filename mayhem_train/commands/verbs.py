@@ -7,6 +7,8 @@ import importlib
 from collections.abc import Sequence
 from typing import Protocol
 
+from mayhem_train.console import forget_warnings
+
 VERBS = {
     "synthesise": "Draw synthetic warehouse drives and write them as recordings with exact labels.",
     "inspect": "Show what a recording holds: topics, types, counts, rates, images.",
@@ -50,6 +52,7 @@ def run_verb(verb: str, argv: Sequence[str]) -> int:
     Raises:
         MayhemError: as the verb does; SystemExit where argparse refuses or explains the arguments.
     """
+    forget_warnings()
     command = load_command(verb)
     if getattr(command, "FORWARDS_ARGUMENTS", False):  # the verb has a parser of its own
         return command.run(argparse.Namespace(rest=list(argv)))

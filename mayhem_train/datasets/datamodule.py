@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.intensity_range import IntensityRange
-from mayhem_train.console import error_console
+from mayhem_train.console import error_console, warn
 from mayhem_train.datasets.dataset import FrameDataset, Transform
 from mayhem_train.datasets.frame_reader import FrameReader, UnreadableFrame
 from mayhem_train.datasets.index import DatasetIndex, dataset_hash
@@ -198,11 +198,12 @@ class PerceptionDataModule(pl.LightningDataModule):
         return self._loader(self._test)
 
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Says which frames the batch lacks.
+        """Says which frames the batch lacks, and what is wrong with the recordings of the others.
 
         Raises:
             MayhemError: by now more than 5 % of the frames could not be read.
         """
+        warn(*batch.warnings)
         for frame in batch.unreadable:
             if frame.name not in self._unreadable:
                 self._unreadable[frame.name] = frame

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +65,11 @@ class FrameDataset(Dataset[Sample | UnreadableFrame]):
 
     def __getitem__(self, key: int | tuple[int, int]) -> Sample | UnreadableFrame:
         position, seed = key if isinstance(key, tuple) else (key, None)
-        if seed is None:
-            return self._sample(position)
-        with seeded(seed):
-            return self._sample(position)
+        with nullcontext() if seed is None else seeded(seed):
+            sample = self._sample(position)
+        if isinstance(sample, Sample) and (warnings := self._reader.take_warnings()):
+            return replace(sample, warnings=warnings)
+        return sample
 
     def _sample(self, position: int) -> Sample | UnreadableFrame:
         positions = [position] if self.mosaic is None else self.mosaic.positions(position, len(self))

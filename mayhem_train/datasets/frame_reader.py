@@ -56,6 +56,7 @@ class FrameReader:
         self._distro = distro
         self._paths: dict[str, Path] = {}
         self._opened: dict[str, Recording] = {}
+        self._given: set[str] = set()  # warnings
         from_recordings: dict[str, LabelledImage] = {}
         for frame in frames:
             path = self._file(frame)
@@ -109,6 +110,13 @@ class FrameReader:
         first_of_each = {frame.topic: frame for frame in reversed(frames) if self._file(frame) is None}
         said = [few_levels(self._recording(frame), topic, NEW_DATASET) for topic, frame in first_of_each.items()]
         return [sentence for sentence in said if sentence is not None]
+
+    def take_warnings(self) -> tuple[str, ...]:
+        """What the user should be told of the recordings read in this process, and has not been given before."""
+        found = [sentence for recording in self._opened.values() for sentence in recording.warnings]
+        new = tuple(sentence for sentence in dict.fromkeys(found) if sentence not in self._given)
+        self._given.update(new)
+        return new
 
     def _file(self, frame: LabelledImage) -> Path | None:
         """Where the frame's image file is; None where it is to be read from its recording."""

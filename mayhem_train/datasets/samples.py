@@ -30,6 +30,7 @@ class Sample:
         source_size: (height, width) of the frame in its recording.
         source_mask: uint8 [height, width], `mask` before any resizing; evaluation keeps it, to be scored in the pixels
             the robot publishes.
+        warnings: what its user should be told of the recordings it came from, once.
     """
 
     image: Tensor
@@ -41,6 +42,7 @@ class Sample:
     image_id: int
     source_size: tuple[int, int]
     source_mask: Tensor | None = None
+    warnings: tuple[str, ...] = ()
 
     def with_boxes(self, boxes: Tensor, keep: Tensor) -> Sample:
         """The sample with other boxes, of which only those are left, with their labels, where `keep` (bool [N])."""
@@ -64,6 +66,7 @@ class Batch:
         source_masks: B times uint8 [height, width] in evaluation, none in training; they stay on the CPU.
         crowd_boxes: B times float32 [C_b, 4]: neither an object nor background; what is found there is not judged.
         crowd_labels: B times int64 [C_b].
+        warnings: of all samples.
         unreadable: the frames that should have been in the batch and are not; where that is all of them, B is 0.
     """
 
@@ -77,6 +80,7 @@ class Batch:
     source_masks: tuple[Tensor, ...]
     crowd_boxes: tuple[Tensor, ...]
     crowd_labels: tuple[Tensor, ...]
+    warnings: tuple[str, ...] = ()
     unreadable: tuple[UnreadableFrame, ...] = ()
 
     def __len__(self) -> int:
@@ -132,6 +136,7 @@ def collate(items: Sequence[Sample | UnreadableFrame]) -> Batch:
         source_masks=tuple(sample.source_mask for sample in samples if sample.source_mask is not None),
         crowd_boxes=tuple(sample.boxes[sample.crowd] for sample in samples),
         crowd_labels=tuple(sample.labels[sample.crowd] for sample in samples),
+        warnings=tuple(sentence for sample in samples for sentence in sample.warnings),
         unreadable=unreadable,
     )
 

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.intensity_range import IntensityRange
+from mayhem_train.console import warn
 from mayhem_train.datasets.frame_reader import FrameReader
 from mayhem_train.datasets.index import LabelledImage
-from mayhem_train.recordings.recording import Recording
+from mayhem_train.recordings.opening import opened_recording
 
 Item = TypeVar("Item")
 
@@ -59,7 +60,7 @@ class RecordedFrames:
         taken = set(besides._places) if besides is not None else set()
         share = -(-count // max(len(recordings), 1))
         for path in (recording.resolve() for recording in recordings):
-            with Recording(path, distro=distro) as opened:
+            with opened_recording(path, distro=distro) as opened:
                 chosen = opened.image_topic(topic)
             places = [(path, chosen.name, index) for index in range(chosen.count)]
             self._places += _spread([place for place in places if place not in taken], share)
@@ -72,7 +73,7 @@ class RecordedFrames:
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
         for path in dict.fromkeys(place[0] for place in self._places):
-            with Recording(path, distro=self._distro) as opened:
+            with opened_recording(path, distro=self._distro) as opened:
                 for _, topic, index in (place for place in self._places if place[0] == path):
                     yield opened.read_image(topic, index, self._intensity_range)
 
@@ -94,7 +95,8 @@ class LabelledFrames:
         return len(self._images)
 
     def __iter__(self) -> Iterator[NDArray[np.uint8]]:
-        return (self._reader.read(image) for image in self._images)
+        yield from (self._reader.read(image) for image in self._images)
+        warn(*self._reader.take_warnings())
 
 
 def _spread(items: Sequence[Item], count: int) -> list[Item]:

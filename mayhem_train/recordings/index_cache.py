@@ -8,7 +8,6 @@ import re
 import tempfile
 from contextlib import suppress
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -16,7 +15,6 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
-from mayhem_train.console import error_console
 from mayhem_train.recordings.cache import FileVersion, cache_folder
 from mayhem_train.recordings.storages.storage import ENTRY, Connection, StorageIndex
 
@@ -46,14 +44,14 @@ def load_index(path: Path, version: FileVersion) -> StorageIndex | None:
     return StorageIndex(connections, entries, compression, problems)
 
 
-def save_index(path: Path, version: FileVersion, index: StorageIndex) -> None:
-    """Keeps the index, as long as the file is still of that version."""
+def save_index(path: Path, version: FileVersion, index: StorageIndex) -> str:
+    """Keeps the index, as long as the file is still of that version; says in a sentence where it cannot, or nothing."""
     facts = {
         "connections": [asdict(connection) for connection in index.connections],
         "compression": index.compression,
         "problems": [re.sub(rf"(?<!\S){re.escape(str(path))}(?!\w)", _PATH, problem) for problem in index.problems],
     }
-    _save("index", path, version, facts, index.entries)
+    return _save("index", path, version, facts, index.entries)
 
 
 def load_stamps(version: FileVersion, count: int) -> NDArray[np.int64] | None:
@@ -64,9 +62,9 @@ def load_stamps(version: FileVersion, count: int) -> NDArray[np.int64] | None:
     return loaded[1]
 
 
-def save_stamps(path: Path, version: FileVersion, stamps_ns: NDArray[np.int64]) -> None:
-    """Keeps stamps in the order of the file's log times, as long as the file is still of that version."""
-    _save("stamps", path, version, {}, stamps_ns)
+def save_stamps(path: Path, version: FileVersion, stamps_ns: NDArray[np.int64]) -> str:
+    """Keeps stamps in the order of the file's log times, as `save_index` does."""
+    return _save("stamps", path, version, {}, stamps_ns)
 
 
 def load_content_hash(version: FileVersion) -> str | None:
@@ -75,9 +73,9 @@ def load_content_hash(version: FileVersion) -> str | None:
     return None if loaded is None else loaded[1].tobytes().hex()
 
 
-def save_content_hash(path: Path, version: FileVersion, sha256: str) -> None:
-    """Keeps the SHA-256 of the file's content."""
-    _save("content", path, version, {}, np.frombuffer(bytes.fromhex(sha256), np.uint8))
+def save_content_hash(path: Path, version: FileVersion, sha256: str) -> str:
+    """Keeps the SHA-256 of the file's content, as `save_index` does."""
+    return _save("content", path, version, {}, np.frombuffer(bytes.fromhex(sha256), np.uint8))
 
 
 def forget(version: FileVersion) -> None:
@@ -103,13 +101,16 @@ def _load(kind: str, version: FileVersion) -> tuple[dict[str, Any], NDArray[Any]
         return None
 
 
-def _save(kind: str, path: Path, version: FileVersion, facts: dict[str, Any], array: NDArray[Any]) -> None:
-    """Keeps facts and an array, whole or not at all; of several processes that do so the last one counts."""
+def _save(kind: str, path: Path, version: FileVersion, facts: dict[str, Any], array: NDArray[Any]) -> str:
+    """Keeps facts and an array, whole or not at all; of several processes that do so the last one counts.
+
+    Where that cannot be, which only costs time, a sentence says so.
+    """
     place = _place(kind, version)
     text = json.dumps({"format": _FORMAT, "version": asdict(version), **facts}).encode()
     try:
         if FileVersion.of(path) != version:  # it was being written while it was read
-            return
+            return ""
         place.parent.mkdir(parents=True, exist_ok=True)
         descriptor, partial = tempfile.mkstemp(prefix=".partial-", dir=place.parent)
         try:
@@ -119,16 +120,8 @@ def _save(kind: str, path: Path, version: FileVersion, facts: dict[str, Any], ar
         finally:
             Path(partial).unlink(missing_ok=True)
     except OSError as error:
-        _warn(cache_folder(), error.strerror or str(error))
-
-
-@cache
-def _warn(folder: Path, reason: str) -> None:
-    """Says once that nothing is kept: it only costs time."""
-    error_console.print(
-        f"Warning: the indexes of recordings cannot be kept in {folder} ({reason}): set MAYHEM_CACHE to a folder that "
-        "can be written, or opening large recordings takes as long every time.",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+        return (
+            f"The indexes of recordings cannot be kept in {cache_folder()} ({error.strerror or error}): set "
+            "MAYHEM_CACHE to a folder that can be written, or opening large recordings takes as long every time."
+        )
+    return ""

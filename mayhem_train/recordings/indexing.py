@@ -21,19 +21,21 @@ def file_version(path: Path) -> FileVersion | None:
         return None
 
 
-def file_index(storage: Storage, version: FileVersion | None) -> StorageIndex:
-    """The index of a storage's file in this version; a zstd archive or zstd messages count as its compression."""
+def file_index(storage: Storage, version: FileVersion | None) -> tuple[StorageIndex, str]:
+    """The index of a storage's file in this version, and in a sentence why it cannot be kept, or nothing.
+
+    A zstd archive or zstd messages count as its compression.
+    """
     index = None if version is None else load_index(storage.path, version)
-    if index is None:
-        index = storage.index()
-        archive = unpacked_archive(storage.path)
-        if archive is not None or _has_compressed_messages(storage, index):
-            index = replace(index, compression=(*index.compression, "zstd"))
-        if archive is not None and archive.problem:
-            index = replace(index, problems=(archive.problem, *index.problems))
-        if version is not None:
-            save_index(storage.path, version, index)
-    return index
+    if index is not None:
+        return index, ""
+    index = storage.index()
+    archive = unpacked_archive(storage.path)
+    if archive is not None or _has_compressed_messages(storage, index):
+        index = replace(index, compression=(*index.compression, "zstd"))
+    if archive is not None and archive.problem:
+        index = replace(index, problems=(archive.problem, *index.problems))
+    return index, "" if version is None else save_index(storage.path, version, index)
 
 
 def _has_compressed_messages(storage: Storage, index: StorageIndex) -> bool:

@@ -87,7 +87,7 @@ def inspect_recording(recording: Recording, *, verify: bool = False) -> Recordin
     Args:
         verify: reads every message and decodes every image as well.
     """
-    problems = list(recording.problems)
+    problems: list[str] = []
     stamps = _stamps(recording, problems)
     report = RecordingReport(
         path=str(recording.path),
@@ -99,13 +99,12 @@ def inspect_recording(recording: Recording, *, verify: bool = False) -> Recordin
         duration_s=(recording.end_ns - recording.start_ns) / 1e9,
         message_count=sum(topic.count for topic in recording.topics),
         topics=tuple(_topic(recording, topic, stamps.get(topic.name), problems) for topic in recording.topics),
-        problems=tuple(problems),
+        problems=(),
     )
-    if not verify:
-        return report
-    verification = verify_recording(recording)
-    problems.extend(problem for problem in verification.problems if problem not in problems)
-    return replace(report, problems=tuple(problems), verification=verification)
+    if verify:
+        report = replace(report, verification=verify_recording(recording))
+        problems.extend(report.verification.problems if report.verification else ())
+    return replace(report, problems=tuple(dict.fromkeys((*recording.problems, *problems))))  # reading may find more
 
 
 def _stamps(recording: Recording, problems: list[str]) -> dict[str, NDArray[np.int64]]:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.image_decoding import DecodedImage, decode_with_flaws
 from mayhem_ros.intensity_range import IntensityRange
-from mayhem_train.console import error_console
 from mayhem_train.recordings.cache import FileVersion
 from mayhem_train.recordings.depth import DepthImage, decode_depth, is_depth_message, is_image_message
 from mayhem_train.recordings.frame import Frame
@@ -69,7 +68,8 @@ class Recording:
 
     A topic's messages are numbered from 0 in the order of their log times, those of one time as they lie in the file.
     Any of them is read without those before it. What can be recovered of a damaged recording is, and `problems` says
-    so (printed once, when it is opened). Safe in DataLoader workers, forked or spawned; not shared between threads.
+    so; it prints nothing (see `opened_recording`). Safe in DataLoader workers, forked or spawned; not shared between
+    threads.
 
     Args:
         path: of the file or folder.
@@ -85,7 +85,6 @@ class Recording:
         storage: "mcap", "sqlite3" or "ros1".
         compression: names of the compressions within and around the files.
         size: bytes on disk.
-        problems: what is damaged or missing, one sentence each.
 
     Raises:
         UsageError: there is no such distribution.
@@ -125,9 +124,20 @@ class Recording:
         self.end_ns = int(self._entries["log_time_ns"][-1])
         self.compression = tuple(sorted(compression))
         self.size = sum(storage.path.stat().st_size for storage in self._storages)
-        self.problems = tuple(problems)
-        for problem in self.problems:
-            error_console.print(f"Warning: {problem}", markup=False, highlight=False, soft_wrap=True)
+        self._problems = tuple(problems)
+        self._unkept = [part.unkept for part in parts if part.unkept]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is damaged or missing, one sentence each, with what reading came upon in this process."""
+        found = dict.fromkeys(self._problems)
+        found.update(dict.fromkeys(sentence for storage in self._storages for sentence in storage.damage))
+        return tuple(found)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What its user should be told: its `problems`, and that its index cannot be kept for the next opening."""
+        return (*self.problems, *self._unkept)
 
     @property
     def image_topics(self) -> tuple[Topic, ...]:
@@ -138,7 +148,8 @@ class Recording:
         """The image topic of that name, or without a name the only one that is not depth.
 
         Raises:
-            UsageError: there is none of that name, or not exactly one to choose; the candidates are listed.
+            UsageError: there is none of that name, or there are several to choose from, which are listed.
+            MayhemError: there are no colour images; what there is is listed.
         """
         if name is not None:
             topic = self.topic(name)
@@ -152,7 +163,7 @@ class Recording:
         if len(candidates) > 1:
             candidates = [topic for topic in candidates if not self.is_depth(topic)]
         if not candidates:
-            raise UsageError(f"{self.path} has no colour images: it has {_listed(self.topics)}.")
+            raise MayhemError(f"{self.path} has no colour images: it has {_listed(self.topics)}.")
         if len(candidates) > 1:
             raise UsageError(f"{self.path} has several cameras: choose a topic, {_listed(self.image_topics)}.")
         return candidates[0]
@@ -401,7 +412,8 @@ class Recording:
             return
         for number, (storage, version) in enumerate(zip(self._storages, self._versions, strict=True)):
             if version is not None:
-                save_stamps(storage.path, version, self._stamps_ns[self._entries["storage"] == number])
+                stamps = self._stamps_ns[self._entries["storage"] == number]
+                self._unkept.extend(filter(None, [save_stamps(storage.path, version, stamps)]))
 
     @contextmanager
     def naming(self, topic: str, index: int) -> Iterator[None]:
@@ -424,11 +436,12 @@ class _Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class _Part:
-    """One file of a recording, opened."""
+    """One file of a recording, opened; `unkept` says why its index cannot be kept, or nothing."""
 
     storage: Storage
     version: FileVersion | None
     index: StorageIndex
+    unkept: str
 
 
 def _opened(path: Path, files: RecordingFiles) -> tuple[list[_Part], tuple[str, ...]]:
@@ -442,7 +455,7 @@ def _opened(path: Path, files: RecordingFiles) -> tuple[list[_Part], tuple[str, 
     for file in files.paths:
         try:
             storage, version = open_storage(file), file_version(file)
-            parts.append(_Part(storage, version, file_index(storage, version)))
+            parts.append(_Part(storage, version, *file_index(storage, version)))
         except MayhemError as error:
             if isinstance(error.__cause__, OSError):
                 raise

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.image_decoding import DecodedImage, decode_with_flaws
-from mayhem_train.console import progress_bar, track
+from mayhem_train.console import progress_bar, track, warn
 from mayhem_train.recordings.cache import FileVersion
 from mayhem_train.recordings.depth import DepthImage, decode_depth, is_depth_message, is_image_message
 from mayhem_train.recordings.index_cache import forget, load_content_hash, save_content_hash
@@ -135,5 +135,5 @@ def _hash(path: Path, problems: list[str]) -> str:
             "source."
         )
         forget(version)
-    save_content_hash(path, version, digest.hexdigest())
+    warn(*filter(None, [save_content_hash(path, version, digest.hexdigest())]))
     return digest.hexdigest()

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 
 from mayhem_ros.errors import MayhemError
+from mayhem_train.console import warn
 from mayhem_train.datasets.annotations.faults import LabelError
 from mayhem_train.datasets.annotations.frame_names import last_part, possible_frames, video_frame
 from mayhem_train.datasets.quoting import quoted
@@ -101,6 +102,7 @@ class RecordedFrames:
                     "recording that is missing",
                 )
             recording = Recording(path, distro=self._distro)
+            warn(*recording.warnings)
             self._opened[stem] = recording, recording.image_topic(self._topic)
         return self._opened[stem]
 

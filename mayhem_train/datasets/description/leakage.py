@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_train.console import track
+from mayhem_train.console import track, warn
 from mayhem_train.datasets.description.summary import split_names
 from mayhem_train.datasets.frame_reader import FrameReader, UnreadableFrame
 from mayhem_train.datasets.index import DatasetIndex, LabelledImage
@@ -122,6 +122,7 @@ def find_near_duplicates(index: DatasetIndex, reader: FrameReader, limit: float)
                 other, similarity = best
                 pairs.append(NearDuplicate(image.name, image.split, other.name, other.split, similarity))
     pairs.sort(key=lambda pair: (-pair.similarity, pair.frame, pair.other))
+    warn(*reader.take_warnings())
     compared = len(thumbnails.images) if len({image.split for image in thumbnails.images}) > 1 else 0
     return NearDuplicates(tuple(pairs), compared, tuple(thumbnails.unreadable))
 

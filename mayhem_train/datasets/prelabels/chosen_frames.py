@@ -14,7 +14,8 @@ from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.console import error_console
 from mayhem_train.recordings.frame import Frame, frame_name
-from mayhem_train.recordings.recording import Recording, find_recordings
+from mayhem_train.recordings.opening import opened_recording
+from mayhem_train.recordings.recording import find_recordings
 
 
 @dataclass(frozen=True, order=True)
@@ -34,21 +35,24 @@ class Place:
 def every_nth_frame(
     recordings: Path, every: int, *, topic: str | None = None, distro: str | None = None
 ) -> list[Place]:
-    """The frames 0, `every`, 2·`every`, … of each recording below a folder; one without images is passed over.
+    """The frames 0, `every`, 2·`every`, … of each recording below a folder; one without such images is passed over.
 
     Raises:
-        UsageError: `every` is less than 1, or a recording has several cameras and `topic` names none of its.
+        UsageError: `every` is less than 1, or a recording has several cameras and `topic` names none.
         MayhemError: there is no folder, it holds no images, or a recording in it cannot be read.
     """
     if every < 1:
         raise UsageError(f"Every {every}th frame cannot be: choose 1 for all frames, 2 for every other, and so on.")
     places: list[Place] = []
     for stem, path in find_recordings(recordings).items():
-        with Recording(path, distro=distro) as recording:
-            if not any(candidate.count for candidate in recording.image_topics):
-                error_console.print(f"Passed over: {path} has no images.", markup=False, soft_wrap=True)
+        with opened_recording(path, distro=distro) as recording:
+            try:
+                chosen = recording.image_topic(topic)
+            except MayhemError as error:
+                if isinstance(error, UsageError) and topic is None:  # which of several cameras is not ours to choose
+                    raise
+                error_console.print(f"Passed over: {error}", markup=False, highlight=False, soft_wrap=True)
                 continue
-            chosen = recording.image_topic(topic)
             places.extend(Place(stem, chosen.name, index) for index in range(0, chosen.count, every))
     if not places:
         raise MayhemError(f"{recordings} holds no recording with images: name the folder of the recordings.")
@@ -69,7 +73,7 @@ def find_frames(frames: Iterable[Frame], recordings: Path, *, distro: str | None
                 f"The recording {stem!r} of the chosen frames is not in {recordings}: "
                 "put it there or name its folder with --recordings."
             )
-        with Recording(paths[stem], distro=distro) as recording:
+        with opened_recording(paths[stem], distro=distro) as recording:
             for frame in members:
                 if frame.log_time_ns != recording.frame(frame.topic, frame.index).log_time_ns:
                     raise MayhemError(
@@ -96,7 +100,7 @@ def read_frames(
     """
     paths = find_recordings(recordings)
     for stem, members in groupby(places, lambda place: place.recording):
-        with Recording(paths[stem], distro=distro) as recording:
+        with opened_recording(paths[stem], distro=distro) as recording:
             for place in members:
                 try:
                     pixels = recording.read_image(place.topic, place.index, intensity_range)

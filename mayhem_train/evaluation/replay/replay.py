@@ -38,7 +38,7 @@ from mayhem_train.evaluation.reporting.pictures import (
 from mayhem_train.evaluation.scoring.scorer import Scorer
 from mayhem_train.outputs import refuse_existing_folder, refuse_inputs_within, whole_folder
 from mayhem_train.recordings.frame import frame_name
-from mayhem_train.recordings.recording import Recording
+from mayhem_train.recordings.opening import opened_recording
 
 REPORT = "report"  # what the folder lists itself as
 SPREAD_PICTURES = 6
@@ -86,7 +86,8 @@ def replay(
     with ExitStack() as resources:
         resources.enter_context(_terminated_as_interrupted())
         seen_by = card.input.intensity_range
-        drives = [Drive(resources.enter_context(Recording(path)), topic, labels, index, seen_by) for path in recordings]
+        opened = [resources.enter_context(opened_recording(path)) for path in recordings]
+        drives = [Drive(recording, topic, labels, index, seen_by) for recording in opened]
         refuse_same_names(drives)
         judge = _Judge(drives, card, labels)
         stages = StageTimes()

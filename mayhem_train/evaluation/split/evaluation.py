@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.model_card import ModelCard
 from mayhem_ros.prediction import Prediction
-from mayhem_train.console import error_console, track
+from mayhem_train.console import error_console, track, warn
 from mayhem_train.datasets.frame_reader import FrameReader, UnreadableFrame
 from mayhem_train.datasets.index import DatasetIndex, LabelledImage
 from mayhem_train.evaluation.metrics.detection import PrecisionRecall
@@ -125,6 +125,7 @@ def evaluate_split(model: Predictor, index: DatasetIndex, reader: FrameReader, *
         score = scorer.add(image, prediction)
         frames.append(ScoredFrame(image, score))
         gallery.offer(Exhibit(0, place, prediction, None, image, score))
+    warn(*reader.take_warnings())
     return SplitEvaluation(
         index=index,
         card=model.card,

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mayhem_ros.errors import MayhemError, UsageError
-from mayhem_train.console import error_console
 from mayhem_train.recordings.exclusive import exclusive
 from mayhem_train.recordings.ingest.places import MANIFEST, SCRATCH
 from mayhem_train.recordings.ingest.written import count_lost, remove_files, written_files
@@ -74,7 +73,7 @@ def is_finished(folder: Path, job: dict[str, Any], *, force: bool) -> bool:
 
 @contextmanager
 def claimed(
-    folder: Path, job: dict[str, Any], topics: Sequence[dict[str, str]], *, force: bool
+    folder: Path, job: dict[str, Any], topics: Sequence[dict[str, str]], warn: Callable[[str], None], *, force: bool
 ) -> Iterator[Path | None]:
     """Gives the folder for intermediate files, with what an interrupted ingest of the same `job` left there.
 
@@ -84,6 +83,7 @@ def claimed(
 
     Args:
         topics: what `topic_notes` says of those to be extracted.
+        warn: is told where files of a finished ingest are gone.
 
     Raises:
         UsageError: another job was begun here, or the folder holds a file that this one would write over.
@@ -101,12 +101,7 @@ def claimed(
                 _remove_scratch(folder)
                 yield None
                 return
-            error_console.print(
-                f"Warning: The finished ingest in {folder} lacks {lost} of its files: it is done again.",
-                markup=False,
-                highlight=False,
-                soft_wrap=True,
-            )
+            warn(f"The finished ingest in {folder} lacks {lost} of its files: it is done again.")
         if not force:
             _refuse_other_begun(folder, job)
         if force or manifest is not None or _read(begun) is None:

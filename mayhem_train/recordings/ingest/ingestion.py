@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mayhem_ros.errors import MayhemError
-from mayhem_train.recordings.ingest.claim import claimed, finish, is_finished, recording_key
+from mayhem_train.recordings.ingest.claim import claimed, finish, is_finished, read_manifest, recording_key
 from mayhem_train.recordings.ingest.extraction_pass import ExtractionPass, Progress
 from mayhem_train.recordings.ingest.options import IngestOptions
 from mayhem_train.recordings.ingest.results import write_results
-from mayhem_train.recordings.ingest.topics import COLOUR, ChosenTopic, choose_topics
-from mayhem_train.recordings.ingest.written import topic_notes
+from mayhem_train.recordings.ingest.topics import COLOUR, ChosenTopic, choose_topics, topics_left_out
+from mayhem_train.recordings.ingest.written import left_out_notes, topic_notes
 from mayhem_train.recordings.locating import recording_stem
-from mayhem_train.recordings.recording import Recording
+from mayhem_train.recordings.recording import Recording, Topic
 from mayhem_train.recordings.sixteen_bits import few_levels
 
 FORMAT = 1
@@ -52,6 +54,7 @@ class IngestedRecording:
         counts: messages extracted, by kind ("colour", "depth", ...), and the rows of the frame table.
         remarks: what could not be extracted, or differs from what one expects; a sentence each.
         few_levels: a sentence for each topic whose 16-bit pictures keep few grey levels.
+        failures: a sentence for each topic of which nothing could be extracted.
     """
 
     folder: str
@@ -59,10 +62,17 @@ class IngestedRecording:
     counts: dict[str, int] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
     few_levels: dict[str, str] = field(default_factory=dict)
+    failures: tuple[str, ...] = ()
 
 
-def ingest_recording(job: IngestJob, progress: Progress = lambda _done, _total: None) -> IngestedRecording:
+def ingest_recording(
+    job: IngestJob, warn: Callable[[str], None], progress: Progress = lambda _done, _total: None
+) -> IngestedRecording:
     """Extracts a recording, or what an interrupted ingest has left of it; a finished one is left as it is.
+
+    Args:
+        warn: is given what is wrong with the recording, or with what was extracted before; also where an error is
+            raised.
 
     Raises:
         UsageError: the options ask for what the recording has not, or the folder holds something else.
@@ -72,28 +82,66 @@ def ingest_recording(job: IngestJob, progress: Progress = lambda _done, _total: 
     try:
         key = {"format": FORMAT, "parameters": job.options.to_json(), "recording": recording_key(job.path)}
         if is_finished(folder, key, force=job.force):
-            return IngestedRecording(str(folder), was_finished=True)
-        with Recording(job.path, distro=job.options.distro) as recording:
+            return _finished(folder)
+        with _opened(job, warn) as recording:
             topics = choose_topics(recording, job.options)
             levels = _few_levels(recording, topics) if job.options.intensity_range is None else {}
-            with claimed(folder, key, topic_notes(topics), force=job.force) as scratch:
+            left_out = topics_left_out(recording, job.options)
+            with claimed(folder, key, topic_notes(topics), warn, force=job.force) as scratch:
                 if scratch is None:
-                    return IngestedRecording(str(folder), was_finished=True)
+                    return _finished(folder)
                 with ExtractionPass(recording, folder, scratch, topics) as extraction:
                     extraction.run(job.threads, progress)
                     results = write_results(extraction, job.options)
-                finish(folder, {**key, "problems": list(recording.problems), **results.manifest})
+                manifest = {"left_out": left_out_notes(left_out), **results.manifest}
+                finish(folder, {**key, "problems": list(recording.problems), **manifest})
     except OSError as error:
         raise MayhemError(
             f"Cannot ingest {job.path} into {folder} ({error.strerror or error}): {_remedy(error)}."
         ) from error
-    return IngestedRecording(str(folder), False, results.counts, results.remarks, levels)
+    remarks = (*_left_out(left_out), *results.remarks)
+    return IngestedRecording(
+        str(folder), False, results.counts, remarks, levels, failures=_failures(folder, results.manifest)
+    )
 
 
 def _few_levels(recording: Recording, topics: Sequence[ChosenTopic]) -> dict[str, str]:
     cameras = [choice.topic.name for choice in topics if choice.kind == COLOUR and choice.extractor is not None]
     said = {topic: few_levels(recording, topic) for topic in cameras}
     return {topic: sentence for topic, sentence in said.items() if sentence is not None}
+
+
+@contextmanager
+def _opened(job: IngestJob, warn: Callable[[str], None]) -> Iterator[Recording]:
+    """The recording, with what it warns of told at the end, since reading may come upon more."""
+    with Recording(job.path, distro=job.options.distro) as recording:
+        try:
+            yield recording
+        finally:
+            for sentence in recording.warnings:
+                warn(sentence)
+
+
+def _finished(folder: Path) -> IngestedRecording:
+    failures = _failures(folder, read_manifest(folder) or {})
+    told = tuple(f"{failure.rstrip('.')} (as ingested before; --force tries again)." for failure in failures)
+    return IngestedRecording(str(folder), was_finished=True, failures=told)
+
+
+def _failures(folder: Path, manifest: dict[str, Any]) -> tuple[str, ...]:
+    """A sentence for each topic of which nothing could be extracted."""
+    return tuple(
+        f"None of {entry['messages']} messages on {entry['topic']} could be extracted into {folder}; the first: "
+        f"{entry['skipped'][0]['reason']}"
+        for entry in manifest.get("topics", ())
+        if entry.get("extracted") == 0 and entry.get("skipped")
+    )
+
+
+def _left_out(topics: Sequence[Topic]) -> Iterator[str]:
+    if topics:
+        listed = ", ".join(f"{topic.name} ({topic.type or 'no type'}, {topic.count} messages)" for topic in topics)
+        yield f"Left out, since their types are not extracted: {listed}."
 
 
 def _remedy(error: OSError) -> str:

@@ -12,11 +12,12 @@ from mayhem_train.recordings.ingest.ingestion import IngestedRecording, IngestJo
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of one recording: either of the two."""
+    """What came of one recording, either of the two, and what its user should be told."""
 
     path: Path
     ingested: IngestedRecording | None = None
     error: MayhemError | None = None
+    warnings: tuple[str, ...] = ()
 
 
 class Listener(Protocol):

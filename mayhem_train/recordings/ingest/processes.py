@@ -36,12 +36,17 @@ def run_here(jobs: Sequence[IngestJob], listener: Listener) -> Sequence[Outcome]
 
 def attempt(job: IngestJob, listener: Listener | None = None) -> Outcome:
     """Does the job; a user's mistake is an outcome."""
+    warnings: list[str] = []
+
+    def advanced(done: int, total: int) -> None:
+        if listener is not None:
+            listener.advanced(job, done, total)
+
     try:
-        if listener is None:
-            return Outcome(job.path, ingest_recording(job))
-        return Outcome(job.path, ingest_recording(job, lambda done, total: listener.advanced(job, done, total)))
+        ingested = ingest_recording(job, warnings.append, advanced)
     except MayhemError as error:
-        return Outcome(job.path, error=error)
+        return Outcome(job.path, error=error, warnings=tuple(warnings))
+    return Outcome(job.path, ingested, warnings=tuple(warnings))
 
 
 def run_in_processes(jobs: Sequence[IngestJob], listener: Listener, processes: int) -> Sequence[Outcome]:
@@ -115,11 +120,8 @@ class _Worker:
                 answer = json.loads(line)
                 if "done" in answer:
                     listener.advanced(job, answer["done"], answer["total"])
-                elif "error" in answer:
-                    kind = UsageError if answer["exit_code"] == UsageError.exit_code else MayhemError
-                    return Outcome(job.path, error=kind(answer["error"]))
                 else:
-                    return Outcome(job.path, IngestedRecording(**{**answer, "remarks": tuple(answer["remarks"])}))
+                    return _outcome(job.path, answer)
         except BrokenPipeError:
             pass
         code = self._process.wait()
@@ -138,6 +140,17 @@ class _Worker:
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 stream.close()
+
+
+def _outcome(path: Path, answer: dict[str, Any]) -> Outcome:
+    """The inverse of what `_Answers.ended` sends."""
+    warnings = tuple(answer["warnings"])
+    if "error" in answer:
+        kind = UsageError if answer["exit_code"] == UsageError.exit_code else MayhemError
+        return Outcome(path, error=kind(answer["error"]), warnings=warnings)
+    fields = answer["ingested"]
+    lists = {name: tuple(fields[name]) for name in ("remarks", "failures")}
+    return Outcome(path, IngestedRecording(**{**fields, **lists}), warnings=warnings)
 
 
 def _send(stream: IO[str], message: dict[str, Any]) -> None:
@@ -160,10 +173,12 @@ class _Answers:
 
     def ended(self, job: IngestJob, outcome: Outcome) -> None:
         """Passes it on."""
+        answer: dict[str, Any] = {"warnings": outcome.warnings}
         if outcome.error is not None:
-            _send(self._stream, {"error": str(outcome.error), "exit_code": outcome.error.exit_code})
+            answer.update(error=str(outcome.error), exit_code=outcome.error.exit_code)
         elif outcome.ingested is not None:
-            _send(self._stream, asdict(outcome.ingested))
+            answer.update(ingested=asdict(outcome.ingested))
+        _send(self._stream, answer)
 
 
 def _serve() -> None:

@@ -66,8 +66,9 @@ def choose_topics(recording: Recording, options: IngestOptions) -> tuple[ChosenT
     """The topics that `options` ask for, by name; those without messages are passed over.
 
     Raises:
-        UsageError: a topic asked for is absent or of a type that cannot be extracted, depth cannot be written in the
-            form asked for, or nothing is left to extract.
+        UsageError: a topic asked for is absent or of a type that cannot be extracted, or depth cannot be written in
+            the form asked for.
+        MayhemError: nothing is left to extract.
     """
     for name in options.topics:
         _require_extractable(recording, recording.topic(name))
@@ -87,7 +88,7 @@ def choose_topics(recording: Recording, options: IngestOptions) -> tuple[ChosenT
             chosen.append(ChosenTopic(topic, kind, form, extractor))
     if not any(choice.extractor or choice.kind == COLOUR for choice in chosen):
         listed = ", ".join(f"{topic.name} ({topic.type}, {topic.count} messages)" for topic in recording.topics)
-        raise UsageError(f"{recording.path} has nothing of what is asked for: it has {listed}.")
+        raise MayhemError(f"{recording.path} has nothing of what is asked for: it has {listed}.")
     places: dict[str, str] = {}
     for choice in chosen:
         if choice.place in places:
@@ -99,10 +100,21 @@ def choose_topics(recording: Recording, options: IngestOptions) -> tuple[ChosenT
     return tuple(chosen)
 
 
+def topics_left_out(recording: Recording, options: IngestOptions) -> tuple[Topic, ...]:
+    """The topics with messages that nobody declined, but whose type is not extracted."""
+    if options.topics:
+        return ()
+    return tuple(topic for topic in recording.topics if topic.count and not _is_extractable(recording, topic))
+
+
+def _is_extractable(recording: Recording, topic: Topic) -> bool:
+    return topic.type in _KINDS or topic in recording.image_topics
+
+
 def _require_extractable(recording: Recording, topic: Topic) -> None:
-    if topic.type in _KINDS or topic in recording.image_topics:
+    if _is_extractable(recording, topic):
         return
-    candidates = [t for t in recording.topics if t.type in _KINDS or t in recording.image_topics]
+    candidates = [t for t in recording.topics if _is_extractable(recording, t)]
     listed = ", ".join(f"{t.name} ({t.type})" for t in candidates) or "no topic that can be"
     raise UsageError(
         f"{topic.name} of {recording.path} holds {topic.type}, which cannot be extracted: it has {listed}."

@@ -11,6 +11,7 @@ from typing import Any
 from mayhem_train.recordings.ingest.options import FORMS, NONE
 from mayhem_train.recordings.ingest.places import MANIFEST, merged_place, topic_place
 from mayhem_train.recordings.ingest.topics import CAMERA_INFO, FILE_KINDS, IMU, POSES, TRANSFORM, ChosenTopic
+from mayhem_train.recordings.recording import Topic
 
 _SUFFIXES = {"auto": ("png", "tiff")}
 
@@ -21,6 +22,11 @@ def topic_notes(topics: Sequence[ChosenTopic]) -> list[dict[str, Any]]:
         {"topic": chosen.topic.name, "kind": chosen.kind, "form": chosen.form, "messages": chosen.topic.count}
         for chosen in topics
     ]
+
+
+def left_out_notes(topics: Sequence[Topic]) -> list[dict[str, Any]]:
+    """What the manifest says of topics that are of no type that is extracted."""
+    return [{"topic": topic.name, "type": topic.type, "messages": topic.count} for topic in topics]
 
 
 def written_files(folder: Path, notes: Mapping[str, Any]) -> list[Path]:

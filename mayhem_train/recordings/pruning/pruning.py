@@ -11,13 +11,14 @@ from typing import Any
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.intensity_range import IntensityRange
-from mayhem_train.console import track
+from mayhem_train.console import track, warn
 from mayhem_train.outputs import cannot_write, refuse_existing
 from mayhem_train.recordings.exclusive import exclusive
 from mayhem_train.recordings.frame import Frame
 from mayhem_train.recordings.guarding import refuse_within_ingested, refuse_within_recordings
 from mayhem_train.recordings.locating import recording_files
 from mayhem_train.recordings.named_recordings import named_recordings
+from mayhem_train.recordings.opening import opened_recording
 from mayhem_train.recordings.pruning.exporting import export_frames, remove_images, stale_images
 from mayhem_train.recordings.pruning.journal import Journal
 from mayhem_train.recordings.pruning.kept_frames import AuditRow, read_document, read_kept_frames, write_kept_frames
@@ -174,8 +175,17 @@ class _Export:
     alone: bool
 
 
-def _select(job: _Selection) -> tuple[list[AuditRow], int]:
-    """Decides about the frames that the journal does not have yet: all rows, and how many it had."""
+@dataclass(frozen=True)
+class _Selected:
+    """All rows of a recording, how many of them its journal had, and what its user should be told."""
+
+    rows: list[AuditRow]
+    resumed: int
+    warnings: tuple[str, ...]
+
+
+def _select(job: _Selection) -> _Selected:
+    """Decides about the frames that the journal does not have yet."""
     source, recording = job.source, job.source.recording
     with recording, Journal(job.journal, job.made_with) as journal:
         resumed = len(journal.rows)
@@ -185,7 +195,7 @@ def _select(job: _Selection) -> tuple[list[AuditRow], int]:
             journal.append(row)
         if _changed_ns(recording.path) != source.changed_ns:
             raise MayhemError(f"{recording.path} changed while it was read: run again when it is complete.")
-        return journal.rows, resumed
+        return _Selected(journal.rows, resumed, recording.warnings)
 
 
 def _export(job: _Export) -> int:
@@ -224,7 +234,8 @@ def _prune_all(
     ]
     results = each(_select, jobs, workers)
     parts = list(results if alone else track(results, "Pruning", len(jobs)))
-    return tuple(row for rows, _ in parts for row in rows), sum(resumed for _, resumed in parts)
+    warn(*(sentence for part in parts for sentence in part.warnings))
+    return tuple(row for part in parts for row in part.rows), sum(part.resumed for part in parts)
 
 
 def _export_all(
@@ -259,21 +270,32 @@ def _export_all(
 def _open_all(
     paths: Sequence[Path], topic: str | None, distro: str | None, settings: PruneSettings
 ) -> tuple[list[_Source], list[str]]:
-    """Those that can be pruned, and what is wrong with the others."""
-    sources, failures = [], []
+    """Those that can be pruned, and what is wrong with the others.
+
+    Raises:
+        UsageError: a recording has several cameras and `topic` names none, or it names one that no recording has.
+    """
+    sources: list[_Source] = []
+    failures: list[str] = []
+    lacking: UsageError | None = None
     for path in paths:
         try:
             changed_ns = _changed_ns(path)
-            with Recording(path, distro=distro) as recording:
+            with opened_recording(path, distro=distro) as recording:
                 source = _Source(recording, recording.image_topic(topic).name, changed_ns)
                 if not frame_indices(recording, source.topic, settings):
                     seconds = (recording.end_ns - recording.start_ns) / 1e9
                     raise MayhemError(f"{path} has no image on {source.topic} to look at: it lasts {seconds:.3f} s.")
                 sources.append(source)
-        except UsageError:
-            raise  # before hours of work
+        except UsageError as error:
+            if topic is None:
+                raise  # before hours of work
+            lacking = lacking or error
+            failures.append(str(error))
         except MayhemError as error:
             failures.append(str(error))
+    if lacking is not None and not sources:
+        raise lacking
     return sources, failures
 
 

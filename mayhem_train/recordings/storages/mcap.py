@@ -6,7 +6,6 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +19,6 @@ from numpy.typing import NDArray
 from zlib_ng import zlib_ng  # a chunk's checksum takes zlib as long as its decompression
 
 from mayhem_ros.errors import MayhemError
-from mayhem_train.console import error_console
 from mayhem_train.recordings.storages.chunk_cache import ChunkCache
 from mayhem_train.recordings.storages.decompression import decompress_chunk
 from mayhem_train.recordings.storages.per_process import PerProcess
@@ -55,6 +53,7 @@ class McapStorage:
         self.path = path
         self._file = RandomFile(path)
         self._chunks = PerProcess(ChunkCache)
+        self.damage: list[str] = []
 
     def index(self) -> StorageIndex:
         """From the summary and the message indexes, or else by walking over every record's head."""
@@ -251,10 +250,10 @@ class McapStorage:
             raise MayhemError(f"The {name} of {self.path} is damaged: its checksum is wrong.")
 
     def _decompress(self, position: int) -> bytes:
-        """As much of the chunk as can be had; a warning where some of it may be wrong."""
+        """As much of the chunk as can be had."""
         chunk, damage = self._decompressed(position)
-        if damage:
-            _warn(damage)
+        if damage and damage not in self.damage:
+            self.damage.append(damage)
         return chunk
 
     def _decompressed(self, position: int) -> tuple[bytes, str]:
@@ -416,12 +415,6 @@ def _walk(read: Read, start: int, end: int) -> Iterator[tuple[int, int, int]]:
 
 def _slices(data: bytes) -> Read:
     return lambda start, size: data[start : start + size]
-
-
-@cache
-def _warn(sentence: str) -> None:
-    """Says it once, however often the chunk is read."""
-    error_console.print(f"Warning: {sentence}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _stream(data: bytes) -> ReadDataStream:

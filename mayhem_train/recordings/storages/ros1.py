@@ -62,6 +62,7 @@ class Ros1Storage:
         self.path = path
         self._file = RandomFile(path)
         self._chunks = PerProcess(ChunkCache)
+        self.damage: list[str] = []
 
     def index(self) -> StorageIndex:
         """From the bag's index, or else by walking over every record's head."""
@@ -179,11 +180,14 @@ class Ros1Storage:
     def _decompress(self, position: int) -> bytes:
         """As much of the chunk as can be had."""
         try:
-            return self._decompressed(_record(self._file.read, position))[0]
+            chunk, damage = self._decompressed(_record(self._file.read, position))
         except _MalformedError as error:
             raise MayhemError(
                 f"The chunk at byte {position} of {self.path} is damaged: copy it from its source."
             ) from error
+        if damage and damage not in self.damage:
+            self.damage.append(damage)
+        return chunk
 
     def _decompressed(self, chunk: _Record) -> tuple[bytes, str]:
         """As much of what the chunk holds as can be had, and one sentence on how it is damaged, or nothing."""

@@ -31,6 +31,7 @@ class SqliteStorage:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._database = PerProcess(partial(_open, path))
+        self.damage: list[str] = []
 
     def index(self) -> StorageIndex:
         """From the tables; SQLite skips the pages that hold only payloads, unless the file is damaged."""

@@ -54,10 +54,15 @@ class StorageIndex:
 
 
 class Storage(Protocol):
-    """A file of messages. It pickles, and opens its file again by itself in every process that reads from it."""
+    """A file of messages. It pickles, and opens its file again by itself in every process that reads from it.
+
+    Attributes:
+        damage: what `read` came upon in this process though it gave something, one sentence each.
+    """
 
     name: str
     path: Path
+    damage: list[str]
 
     def index(self) -> StorageIndex:
         """Where every message lies; payloads are not read as long as the file's own index is whole."""
