@@ -16,6 +16,7 @@ from mayhem_ros.png import PNG_START
 from mayhem_ros.raw_encodings import DEPTH_ENCODINGS
 from mayhem_ros.raw_images import pixel_view
 from mayhem_ros.tiff import TIFF_STARTS
+from mayhem_train.recordings.camera_makers import is_depth_stream
 
 MILLIMETRES, METRES = 0.001, 1.0
 
@@ -27,7 +28,8 @@ class DepthImage:
     Attributes:
         pixels: uint16 or float32 [H, W], the recorded values; they may be read-only. 0 or NaN where nothing was
             measured.
-        metres_per_unit: metres that one unit of `pixels` stands for: 0.001 for uint16, 1.0 for float32.
+        metres_per_unit: metres that one unit of `pixels` stands for: 0.001 for uint16, unless the recording says
+            otherwise; 1.0 for float32.
         flaws: what of the message is not as it should be though it gave a picture.
     """
 
@@ -36,22 +38,28 @@ class DepthImage:
     flaws: tuple[str, ...] = ()
 
 
-def decode_depth(message: Any) -> DepthImage:
+def decode_depth(message: Any, unit: float | None = None) -> DepthImage:
     """A `sensor_msgs/Image` or `sensor_msgs/CompressedImage` of rosbags or rclpy as depth.
 
-    Raw images are 16UC1 (or mono16, which some drivers write instead) in millimetres or 32FC1 in metres, in either
+    Raw images are 16UC1 (or mono16 or Z16, which some write instead) in millimetres or 32FC1 in metres, in either
     byte order, rows `step` bytes apart (REP 118). Compressed ones are `compressedDepth` (PNG or RVL behind a header of
     12 bytes; 32FC1 there is quantised by its inverse, and 0 means that nothing was measured) or a plain 16-bit PNG or
     TIFF.
+
+    Args:
+        message: the image.
+        unit: metres of one unit of integers, where the recording says that they are not millimetres.
 
     Raises:
         MayhemError: the message is no depth image, or its data do not fit its description.
     """
     if hasattr(message, "encoding"):
-        return _decode_raw(message)
-    if hasattr(message, "format"):
-        return _decode_compressed(message)
-    raise MayhemError(f"A message of type {type(message).__name__} is no sensor_msgs/Image or CompressedImage.")
+        depth = _decode_raw(message)
+    elif hasattr(message, "format"):
+        depth = _decode_compressed(message)
+    else:
+        raise MayhemError(f"A message of type {type(message).__name__} is no sensor_msgs/Image or CompressedImage.")
+    return replace(depth, metres_per_unit=unit) if unit and depth.pixels.dtype == np.uint16 else depth
 
 
 def is_image_message(message: Any) -> bool:
@@ -63,11 +71,14 @@ def is_depth_message(message: Any, topic: str = "") -> bool:
     """Whether an image says of itself that it is depth.
 
     Grey of 16 bits may be either: there the topic's name decides. Elsewhere names count for nothing, since depth
-    cameras have colour too.
+    cameras have colour too; but for those that camera makers' own software gives.
     """
+    stream = is_depth_stream(topic)
+    if stream is not None:
+        return stream
     named = "depth" in topic.lower()
     if hasattr(message, "encoding"):
-        return message.encoding.upper() in DEPTH_ENCODINGS or (named and message.encoding == "mono16")
+        return message.encoding.upper() in (*DEPTH_ENCODINGS, "Z16") or (named and message.encoding == "mono16")
     if not hasattr(message, "format"):
         return False
     said = message.format.lower()
@@ -78,7 +89,7 @@ def is_depth_message(message: Any, topic: str = "") -> bool:
 
 
 _GREY_OF_16_BITS = bytes((16, 0))  # a PNG's bit depth and colour type
-_INTEGER, _FLOAT = ("16UC1", "mono16"), ("32FC1",)
+_INTEGER, _FLOAT = ("16UC1", "mono16", "Z16"), ("32FC1",)
 _RAW = {**dict.fromkeys(_INTEGER, np.uint16), **dict.fromkeys(_FLOAT, np.float32)}
 
 # The header that compressed_depth_image_transport writes: the kind of quantisation and its two parameters.

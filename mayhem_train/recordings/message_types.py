@@ -11,6 +11,7 @@ from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_
 from rosbags.typesys.store import Typestore
 
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_train.recordings.camera_makers import split_depth_unit
 from mayhem_train.recordings.storages.storage import Connection
 
 HEADER = "std_msgs/msg/Header"
@@ -41,7 +42,7 @@ class MessageTypes:
         typestore = self._typestore(connection)
         try:
             if connection.encoding == "ros1":
-                return typestore.deserialize_ros1(memoryview(data), connection.type)
+                return typestore.deserialize_ros1(split_depth_unit(connection.type, data)[0], connection.type)
             return typestore.deserialize_cdr(memoryview(data), connection.type)
         except _DAMAGED as error:
             raise _no_such_message(connection, error) from error
@@ -57,6 +58,7 @@ class MessageTypes:
         from rosbags.convert.converter import is_same_wireformat, migrate_bytes  # a slow import that few need
 
         source, target, name = self._typestore(connection), _types_of(Stores.ROS2_JAZZY), connection.type
+        data = bytes(split_depth_unit(name, data)[0])
         try:
             if name not in target.fielddefs:
                 return bytes(_with_ros2_header(source).ros1_to_cdr(data, name))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,13 @@ from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.image_decoding import DecodedImage, decode_with_flaws
 from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.recordings.cache import FileVersion
+from mayhem_train.recordings.camera_makers import (
+    DEPTH_UNITS,
+    decimal,
+    depth_unit_topics,
+    is_depth_stream,
+    split_depth_unit,
+)
 from mayhem_train.recordings.depth import DepthImage, decode_depth, is_depth_message, is_image_message
 from mayhem_train.recordings.frame import Frame
 from mayhem_train.recordings.image_sizes import IMAGE_HEAD, size_in_head
@@ -125,6 +132,7 @@ class Recording:
         self.compression = tuple(sorted(compression))
         self.size = sum(storage.path.stat().st_size for storage in self._storages)
         self._problems = tuple(problems)
+        self._depth_units: dict[str, float | None] = {}
         self._unkept = [part.unkept for part in parts if part.unkept]
 
     @property
@@ -274,7 +282,33 @@ class Recording:
         """
         message = self.read_message(topic, index)
         with self.naming(topic, index):
-            return decode_depth(message)
+            return decode_depth(message, self.depth_unit(topic))
+
+    def depth_unit(self, topic: str) -> float | None:
+        """Metres of one unit of integer depth on a topic, where the recording says it; None where it says nothing.
+
+        Only bags of RealSense's SDK do: of the unit when the recording began.
+
+        Raises:
+            UsageError: there is no such topic.
+        """
+        if topic not in self._depth_units:
+            self._depth_units[self.topic(topic).name] = self._read_depth_unit(topic)
+        return self._depth_units[topic]
+
+    def _read_depth_unit(self, topic: str) -> float | None:
+        for place in depth_unit_topics(topic):
+            for index in range(len(self._rows.get(place, ()))):
+                with suppress(MayhemError):
+                    message = self.read_message(place, index)
+                    unit = float(message.value if hasattr(message, "key") else message.data)
+                    if getattr(message, "key", DEPTH_UNITS) == DEPTH_UNITS and unit > 0:
+                        return decimal(unit)
+        if is_depth_stream(topic) and self.topic(topic).count:
+            entry = self._entry(self._row(topic, 0))
+            with suppress(MayhemError):
+                return split_depth_unit(self._connections[entry.connection].type, self._read(entry))[1]
+        return None
 
     def messages(self, topics: Sequence[str] | None = None) -> Iterator[RecordedMessage]:
         """The messages of some topics (all without a choice) in the order of log time, one in memory at a time.

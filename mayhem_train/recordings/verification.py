@@ -113,7 +113,7 @@ def _decoded(recording: Recording, topic: str, index: int) -> DecodedImage | Dep
     if not is_image_message(message):
         return None
     with recording.naming(topic, index):
-        return decode_depth(message) if is_depth_message(message) else decode_with_flaws(message)
+        return decode_depth(message) if is_depth_message(message, topic) else decode_with_flaws(message)
 
 
 def _hash(path: Path, problems: list[str]) -> str:

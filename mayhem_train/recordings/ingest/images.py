@@ -47,14 +47,18 @@ class ColourExtractor:
 
 @dataclass(frozen=True)
 class DepthExtractor:
-    """Depth images in `form`: "png" (integers as recorded), "tiff" (metres), or "auto", by what was recorded."""
+    """Depth images in `form`: "png" (integers as recorded), "tiff" (metres), or "auto", by what was recorded.
+
+    `unit` is that of integers in metres, None for millimetres.
+    """
 
     form: str
+    unit: float | None = None
     fields: Fields = FILE_FIELDS
 
     def extract(self, message: Any) -> Extracted:
         """Decodes and encodes; raises MayhemError where it is no depth image, or one that PNG cannot hold."""
-        depth = decode_depth(message)
+        depth = decode_depth(message, self.unit)
         height, width = depth.pixels.shape
         is_integer = depth.pixels.dtype == np.uint16
         if self.form == "png" and not is_integer:

@@ -22,6 +22,8 @@ from mayhem_train.recordings.sixteen_bits import few_levels
 FORMAT = 1
 """Of the manifest and the folder's layout."""
 
+_NAMED = 8  # topics that are left out
+
 
 @dataclass(frozen=True)
 class IngestJob:
@@ -140,8 +142,9 @@ def _failures(folder: Path, manifest: dict[str, Any]) -> tuple[str, ...]:
 
 def _left_out(topics: Sequence[Topic]) -> Iterator[str]:
     if topics:
-        listed = ", ".join(f"{topic.name} ({topic.type or 'no type'}, {topic.count} messages)" for topic in topics)
-        yield f"Left out, since their types are not extracted: {listed}."
+        named = [f"{topic.name} ({topic.type or 'no type'}, {topic.count} messages)" for topic in topics[:_NAMED]]
+        more = f" and {len(topics) - _NAMED} more, which ingest.json names" if len(topics) > _NAMED else ""
+        yield f"Left out, since their types are not extracted: {', '.join(named)}{more}."
 
 
 def _remedy(error: OSError) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mayhem_train.recordings.depth import MILLIMETRES
 from mayhem_train.recordings.ingest.camera_info import calibration_bytes
 from mayhem_train.recordings.ingest.claim import place_whole, write_whole
 from mayhem_train.recordings.ingest.extraction_pass import ExtractionPass
@@ -162,7 +163,21 @@ class _Results:
             self._remarks.append(
                 f"{others} images on {chosen.topic.name} are not {widths[0]}x{heights[0]} as the first one is."
             )
-        return {"width": int(widths[0]), "height": int(heights[0]), "other_sizes": others}
+        sizes = {"width": int(widths[0]), "height": int(heights[0]), "other_sizes": others}
+        return sizes if chosen.kind == COLOUR else {**sizes, **self._unit(chosen, spool)}
+
+    def _unit(self, chosen: ChosenTopic, spool: Spool) -> dict[str, Any]:
+        """What one unit of integers stands for, where the recording says that they are not millimetres."""
+        unit = self._extraction.recording.depth_unit(chosen.topic.name)
+        if unit is None or unit == MILLIMETRES:
+            return {}
+        suffixes = {self._extraction.names[number] for number in np.unique(spool.column("suffix")).tolist()}
+        if ".png" in suffixes:
+            self._remarks.append(
+                f"The PNG files of {chosen.topic.name} hold depth as recorded, in units of {unit:g} m; --depth tiff "
+                "writes metres."
+            )
+        return {"metres_per_unit": unit}
 
     def _write_calibrations(self, chosen: ChosenTopic) -> list[dict[str, Any]]:
         """One file for each that differs, those after the first one with the index at which they begin."""

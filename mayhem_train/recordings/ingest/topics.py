@@ -84,7 +84,7 @@ def choose_topics(recording: Recording, options: IngestOptions) -> tuple[ChosenT
             _refuse_float_as_png(recording, topic)
         wanted = form != NONE or (options.table != NONE and kind in (COLOUR, *PARTNERS))
         if wanted:
-            extractor = None if form == NONE else _extractor(kind, options)
+            extractor = None if form == NONE else _extractor(kind, options, recording, topic)
             chosen.append(ChosenTopic(topic, kind, form, extractor))
     if not any(choice.extractor or choice.kind == COLOUR for choice in chosen):
         listed = ", ".join(f"{topic.name} ({topic.type}, {topic.count} messages)" for topic in recording.topics)
@@ -145,10 +145,11 @@ def _refuse_float_as_png(recording: Recording, topic: Topic) -> None:
         return
 
 
-def _extractor(kind: str, options: IngestOptions) -> Extractor:
+def _extractor(kind: str, options: IngestOptions, recording: Recording, topic: Topic) -> Extractor:
+    if kind == DEPTH:
+        return DepthExtractor(options.depth, recording.depth_unit(topic.name))
     extractors: dict[str, Extractor] = {
         COLOUR: ColourExtractor(options.colour, options.jpeg_quality, options.intensity_range),
-        DEPTH: DepthExtractor(options.depth),
         CLOUDS: CloudExtractor(options.clouds),
         IMU: ImuExtractor(),
         POSES: PoseExtractor(),
