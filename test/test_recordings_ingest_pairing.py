@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mayhem_train.recordings.ingest.imu import interpolate_acceleration
-from mayhem_train.recordings.ingest.pairing import nearest
+from mayhem_train.recordings.nearest import nearest
 
 FEW = st.integers(-30, 30)
 LONG_AGO = st.integers(-(2**31) * 10**9, 2**31 * 10**9)

@@ -43,9 +43,11 @@ def test_counts_rates_gaps_and_stamps_are_exact(tmp_path: Path, form: str) -> No
     assert report.duration_s == pytest.approx(1.22, abs=1e-9)
     assert report.problems == ()
     front, colour, other = sorted(report.topics, key=lambda t: ("/front", COLOUR, "/imu").index(t.name))
-    assert colour == TopicReport(COLOUR, "sensor_msgs/msg/Image", 20, 25.0, 0.5, 1, 2, 80, 60, "bgr8", 1)
-    assert front == TopicReport("/front", "sensor_msgs/msg/CompressedImage", 1, None, None, 0, 0, 80, 60, "jpeg")
-    assert other == TopicReport("/imu", "sensor_msgs/msg/Imu", 2, 200.0, 0.005, 0, 0, gaps=0)
+    assert colour == TopicReport(COLOUR, "sensor_msgs/msg/Image", 20, 25.0, 0.5, 1, 2, 80, 60, "bgr8", 1, "stamp")
+    assert front == TopicReport(
+        "/front", "sensor_msgs/msg/CompressedImage", 1, None, None, 0, 0, 80, 60, "jpeg", clock="stamp"
+    )
+    assert other == TopicReport("/imu", "sensor_msgs/msg/Imu", 2, 200.0, 0.005, 0, 0, gaps=0, clock="stamp")
 
 
 def test_json_is_the_only_thing_on_stdout(tmp_path: Path) -> None:

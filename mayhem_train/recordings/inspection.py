@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.console import track
+from mayhem_train.recordings.clocks import clock_difference_ns, count_jumps, tell_time
 from mayhem_train.recordings.depth import is_depth_message
 from mayhem_train.recordings.image_sample import ImageSample, sample_image
+from mayhem_train.recordings.index_cache import UNREAD
 from mayhem_train.recordings.recording import Recording, Topic
 from mayhem_train.recordings.sixteen_bits import few_levels
 from mayhem_train.recordings.verification import Verification, verify_recording
@@ -23,13 +26,14 @@ class TopicReport:
     """One topic.
 
     Attributes:
-        rate_hz: one over the median period between header stamps, since messages are often logged in bursts; between
-            log times where there are no headers. None with fewer than two messages or no time between them.
+        rate_hz: one over the median period by `clock`. None with fewer than two messages or no time between them.
         largest_gap_s: the longest time between two messages by the same clock, None with fewer than two messages.
         duplicated_stamps: messages whose header stamp is the one of the message before; None without headers.
         backward_stamps: messages whose header stamp is earlier than the one of the message before.
         width, height, encoding: as in `ImageSample`; None for other types.
         gaps: how many times are longer than twice the median one by the same clock, None with fewer than two messages.
+        clock: "stamp", since messages are often logged in bursts; "log_time" where there are no headers, or their
+            stamps are zero, all the same, or jump.
     """
 
     name: str
@@ -43,6 +47,7 @@ class TopicReport:
     height: int | None = None
     encoding: str | None = None
     gaps: int | None = None
+    clock: str = "log_time"
 
 
 @dataclass(frozen=True)
@@ -89,6 +94,9 @@ def inspect_recording(recording: Recording, *, verify: bool = False) -> Recordin
     """
     problems: list[str] = []
     stamps = _stamps(recording, problems)
+    times = {
+        topic.name: _Times(recording.log_times_ns(topic.name), stamps.get(topic.name)) for topic in recording.topics
+    }
     report = RecordingReport(
         path=str(recording.path),
         stem=recording.stem,
@@ -98,9 +106,10 @@ def inspect_recording(recording: Recording, *, verify: bool = False) -> Recordin
         start_ns=recording.start_ns,
         duration_s=(recording.end_ns - recording.start_ns) / 1e9,
         message_count=sum(topic.count for topic in recording.topics),
-        topics=tuple(_topic(recording, topic, stamps.get(topic.name), problems) for topic in recording.topics),
+        topics=tuple(_topic(recording, topic, times[topic.name], problems) for topic in recording.topics),
         problems=(),
     )
+    problems.extend(_differences(recording, times))
     if verify:
         report = replace(report, verification=verify_recording(recording))
         problems.extend(report.verification.problems if report.verification else ())
@@ -108,15 +117,14 @@ def inspect_recording(recording: Recording, *, verify: bool = False) -> Recordin
 
 
 def _stamps(recording: Recording, problems: list[str]) -> dict[str, NDArray[np.int64]]:
-    """The header stamps of every topic that has them, as far as they can be read."""
+    """The header stamps of every topic that has them, beside its log times; UNREAD where one cannot be read."""
     topics = [topic for topic in recording.topics if topic.count and recording.has_header(topic.name)]
     stamps: dict[str, list[int]] = {topic.name: [] for topic in topics}
     total = sum(topic.count for topic in topics)
     for name, stamp in track(recording.stamps_ns(list(stamps)), f"Reading {recording.stem}", total):
-        if stamp is not None:
-            stamps[name].append(stamp)
+        stamps[name].append(UNREAD if stamp is None else stamp)
     for topic in topics:
-        missing = topic.count - len(stamps[topic.name])
+        missing = stamps[topic.name].count(UNREAD)
         if missing:
             problems.append(
                 f"{missing} of {topic.count} messages on {topic.name} of {recording.path} have no readable header."
@@ -124,12 +132,64 @@ def _stamps(recording: Recording, problems: list[str]) -> dict[str, NDArray[np.i
     return {name: np.array(values, np.int64) for name, values in stamps.items()}
 
 
-def _topic(recording: Recording, topic: Topic, stamps: NDArray[np.int64] | None, problems: list[str]) -> TopicReport:
-    steps = np.diff(stamps) if stamps is not None else None
-    times = recording.log_times_ns(topic.name) if stamps is None else stamps
-    periods = np.diff(times)
+class _Times:
+    """A topic's clocks.
+
+    Attributes:
+        log_times: int64 [N], ns.
+        stamps: those that can be read, None of a type without a header.
+        stamps_or_zero: int64 beside `log_times`, 0 also where a stamp cannot be read.
+        clock: by which rate and gaps are told.
+        problem: why that is not the stamps, or what of them does not count; or nothing.
+    """
+
+    def __init__(self, log_times: NDArray[np.int64], recorded: NDArray[np.int64] | None) -> None:
+        self.log_times = log_times
+        self.stamps = None if recorded is None else recorded[recorded != UNREAD]
+        self.stamps_or_zero = np.zeros(0, np.int64) if recorded is None else np.where(recorded == UNREAD, 0, recorded)
+        self.clock, self.problem = "log_time", ""
+        if self.stamps is not None and len(self.stamps):
+            self._judge(self.stamps)
+
+    def of_clock(self) -> NDArray[np.int64]:
+        """int64: the times by which rate and gaps are told."""
+        return self.stamps_or_zero[self.stamps_or_zero != 0] if self.clock == "stamp" else self.log_times
+
+    def _judge(self, stamps: NDArray[np.int64]) -> None:
+        zeros = int((stamps == 0).sum())
+        given = self.stamps_or_zero != 0
+        if not tell_time(stamps):
+            what = f"all {len(stamps)} stamps are zero" if zeros == len(stamps) else "all stamps given are the same"
+            self.problem = f"{what}: rate and gaps are by log time"
+        elif tell_time(self.log_times) and (jumps := count_jumps(self.stamps_or_zero[given], self.log_times[given])):
+            self.problem = f"stamps jump {jumps} times by more than 10 s: rate and gaps are by log time"
+        else:
+            self.clock = "stamp"
+            if zeros:
+                self.problem = f"{zeros} of {len(stamps)} stamps are zero: rate and gaps are by the others"
+
+
+def _differences(recording: Recording, times: dict[str, _Times]) -> Iterator[str]:
+    """A sentence for each topic that another clock stamps than the first camera, or than the first topic."""
+    stamped = [topic for topic in recording.topics if times[topic.name].clock == "stamp"]
+    stamped.sort(key=lambda topic: topic not in recording.image_topics)
+    for topic in stamped[1:]:
+        one, other = times[stamped[0].name], times[topic.name]
+        difference = clock_difference_ns(one.stamps_or_zero, one.log_times, other.stamps_or_zero, other.log_times)
+        if difference:
+            yield (
+                f"{topic.name} of {recording.path} is stamped by another clock than {stamped[0].name} "
+                f"({difference / 1e9:+.1f} s), judged by their log times."
+            )
+
+
+def _topic(recording: Recording, topic: Topic, times: _Times, problems: list[str]) -> TopicReport:
+    if times.problem:
+        problems.append(f"On {topic.name} of {recording.path} {times.problem}.")
+    steps = None if times.stamps is None else np.diff(times.stamps)
+    periods = np.diff(times.of_clock())
     median = float(np.median(periods)) if len(periods) else 0.0
-    waits = np.diff(np.maximum.accumulate(times))  # a stamp that went back makes no gap before the next
+    waits = np.diff(np.maximum.accumulate(times.of_clock()))  # a stamp that went back makes no gap before the next
     image = ImageSample()
     if topic in recording.image_topics:
         image = sample_image(recording, topic)
@@ -150,6 +210,7 @@ def _topic(recording: Recording, topic: Topic, stamps: NDArray[np.int64] | None,
         height=image.height,
         encoding=image.encoding,
         gaps=int((waits > 2 * median).sum()) if len(waits) else None,
+        clock=times.clock,
     )
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mayhem_train.recordings.clocks import clock_difference_ns, tell_time
 from mayhem_train.recordings.frame import frame_name
-from mayhem_train.recordings.ingest.pairing import nearest
 from mayhem_train.recordings.ingest.places import image_file
 from mayhem_train.recordings.ingest.spool import BLOCK, Names, Spool
 from mayhem_train.recordings.ingest.tables import Block
+from mayhem_train.recordings.nearest import nearest
 
 
 @dataclass(frozen=True)
@@ -40,18 +41,23 @@ class Partner:
     track: Track
 
 
-def has_stamps(spool: Spool) -> bool:
-    """Whether the topic's messages are stamped at all; drivers that do not care leave 0."""
-    return bool(spool.column("stamp_ns").any())
+def common_clock(one: Spool, other: Spool) -> str:
+    """The column by which two topics are paired: their stamps where both have some of one clock, else the log times."""
+    stamped = all(tell_time(spool.column("stamp_ns")) for spool in (one, other))
+    return "stamp_ns" if stamped and not difference_ns(one, other) else "log_time_ns"
+
+
+def difference_ns(one: Spool, other: Spool) -> int:
+    """How far the clock that stamps one topic is behind that of another, 0 for one clock."""
+    return clock_difference_ns(*(spool.column(name) for spool in (one, other) for name in ("stamp_ns", "log_time_ns")))
 
 
 def pair(frames: Spool, partner: Spool, limit: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For each frame the position of the partner's nearest usable row, or -1, and how much later that is, ns.
 
-    By header stamps where both topics have them, otherwise both by log time. A message without a stamp on a topic that
-    has them belongs to nothing.
+    By their `common_clock`. A message without a stamp on a topic that has them belongs to nothing.
     """
-    clock = "stamp_ns" if has_stamps(frames) and has_stamps(partner) else "log_time_ns"
+    clock = common_clock(frames, partner)
     times, others = frames.column(clock), partner.column(clock)
     candidates = np.flatnonzero(partner.column("usable") & ((others != 0) | (clock == "log_time_ns")))
     found = nearest(times, others[candidates], limit)

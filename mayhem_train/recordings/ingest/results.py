@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mayhem_train.recordings.clocks import count_jumps, tell_time
 from mayhem_train.recordings.depth import MILLIMETRES
 from mayhem_train.recordings.ingest.camera_info import calibration_bytes
 from mayhem_train.recordings.ingest.claim import place_whole, write_whole
 from mayhem_train.recordings.ingest.extraction_pass import ExtractionPass
-from mayhem_train.recordings.ingest.frame_table import Partner, Track, frame_blocks, has_stamps
+from mayhem_train.recordings.ingest.frame_table import Partner, Track, common_clock, difference_ns, frame_blocks
 from mayhem_train.recordings.ingest.imu import (
     ANGULAR_VELOCITY,
     LINEAR_ACCELERATION,
@@ -136,8 +137,9 @@ class _Results:
 
     def _stamps(self, chosen: ChosenTopic, spool: Spool) -> dict[str, Any]:
         stamps = spool.column("stamp_ns")
-        if not stamps.any():
-            self._remarks.append(f"{chosen.topic.name} has no stamps: its log times stand in for them.")
+        if not tell_time(stamps):
+            what = f"the same stamp on all of {len(stamps)} messages" if stamps.any() else "no stamps"
+            self._remarks.append(f"{chosen.topic.name} has {what}: its log times stand in for them.")
             return {"clock": "log_time"}
         stampless = int((stamps[spool.column("usable")] == 0).sum())
         if stampless:
@@ -145,12 +147,17 @@ class _Results:
                 f"{stampless} of {chosen.topic.count} messages on {chosen.topic.name} have no stamp: they are paired "
                 "with nothing."
             )
-        steps = np.diff(stamps[stamps != 0])
+        given = stamps != 0
+        jumps = count_jumps(stamps[given], spool.column("log_time_ns")[given])
+        if jumps:
+            self._remarks.append(f"The stamps on {chosen.topic.name} jump {jumps} times by more than 10 s.")
+        steps = np.diff(stamps[given])
         return {
             "clock": "stamp",
             "without_stamp": int((stamps == 0).sum()),
             "duplicated_stamps": int((steps == 0).sum()),
             "backward_stamps": int((steps < 0).sum()),
+            "stamp_jumps": jumps,
         }
 
     def _sizes(self, chosen: ChosenTopic, spool: Spool, usable: NDArray[np.bool_]) -> dict[str, Any]:
@@ -223,7 +230,7 @@ class _Results:
         for gyroscope, accelerometer in pair_sensors({name: self._spools[name] for name in chosen}).items():
             file = f"{IMU}/{merged_place(gyroscope, accelerometer)}.{self._options.imu}"
             turning, pushing = self._spools[gyroscope], self._spools[accelerometer]
-            clock = "stamp_ns" if has_stamps(turning) and has_stamps(pushing) else "log_time_ns"
+            clock = common_clock(turning, pushing)
             empty = self._write_one_merged(file, turning, pushing, clock)
             entries[gyroscope] = {
                 "gyroscope": gyroscope,
@@ -278,6 +285,7 @@ class _Results:
             for number, chosen in enumerate(topics, start=1):
                 file = merged.get(chosen.topic.name, {}).get("file")
                 partners.append(Partner(prefix if number == 1 else f"{prefix}_{number}", self._track(chosen, file)))
+        self._remark_on_clocks(colours, partners)
         blocks = frame_blocks(
             self._extraction.recording.stem,
             [self._track(chosen, None) for chosen in colours],
@@ -286,6 +294,20 @@ class _Results:
             self._extraction.names,
         )
         return self._write(f"frames.{self._options.table}", blocks)
+
+    def _remark_on_clocks(self, colours: list[ChosenTopic], partners: list[Partner]) -> None:
+        """Says which topics are paired by log time since their stamps are of two clocks."""
+        for chosen in colours:
+            for partner in partners:
+                frames, others = self._spools[chosen.topic.name], partner.track.spool
+                if not all(tell_time(spool.column("stamp_ns")) for spool in (frames, others)):
+                    continue  # said of the topic
+                difference = difference_ns(frames, others) / 1e9
+                if difference:
+                    self._remarks.append(
+                        f"{partner.track.topic} is stamped by another clock than {chosen.topic.name} "
+                        f"({difference:+.1f} s): they are paired by log time."
+                    )
 
     def _track(self, chosen: ChosenTopic, merged_file: str | None) -> Track:
         name, kind = chosen.topic.name, chosen.kind
