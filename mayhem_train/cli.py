@@ -10,6 +10,11 @@ from collections.abc import Sequence
 from mayhem_ros.errors import MayhemError
 from mayhem_train.commands.verbs import VERBS, run_verb
 
+_CACHE = (
+    "Unpacked archives of recordings and what is known of their files are kept in the folder",
+    "MAYHEM_CACHE (~/.cache/mayhem); MAYHEM_CACHE_GB (100) gigabytes at most lie unpacked there.",
+)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb. Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
@@ -17,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="mayhem",
         description="Train, export and judge on-robot perception.",
-        epilog="\n".join(f"  {verb:<12} {summary}" for verb, summary in VERBS.items()),
+        epilog="\n".join([*(f"  {verb:<12} {summary}" for verb, summary in VERBS.items()), "", *_CACHE]),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("verb", choices=VERBS, metavar="VERB", help="see below; `mayhem VERB --help` says more")

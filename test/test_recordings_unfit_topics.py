@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recordings_writing import COLOUR, START_NS, Written, image, imu, jpeg, write
+from recordings_writing import COLOUR, DEPTH, START_NS, Written, image, imu, jpeg, write
 
 from mayhem_train.cli import main
 from mayhem_train.recordings.pruning.kept_frames import read_kept_frames
@@ -67,25 +67,29 @@ def test_ingest_goes_on_beside_a_recording_that_has_nothing_for_it(
     assert (tmp_path / "out" / "good" / "ingest.json").exists()
 
 
-def test_prune_goes_on_beside_a_recording_without_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("topic", [[], ["--topic", COLOUR]])
+def test_prune_goes_on_beside_a_recording_without_images(
+    tmp_path: Path, topic: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     good, motion = write(tmp_path, "good", "mcap", [picture()]), write(tmp_path, "motion", "mcap", [imu(START_NS)])
     out = tmp_path / "kept.json"
-    assert main(["prune", str(motion), str(good), "--out", str(out)]) == 1
-    assert capsys.readouterr().err.startswith(f"mayhem prune: {motion} has no colour images: it has /imu")
+    assert main(["prune", str(motion), str(good), "--out", str(out), *topic]) == 1
+    assert capsys.readouterr().err == f"mayhem prune: {motion} has no images: it has /imu (sensor_msgs/msg/Imu).\n"
     assert [frame.name for frame in read_kept_frames(out)] == ["good-000000.png"]
 
 
-def test_prune_goes_on_beside_a_recording_that_lacks_the_topic(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_prune_goes_on_beside_a_recording_of_depth_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    depth = [image(DEPTH, START_NS, START_NS, np.ones((120, 160), np.uint16), "16UC1")]
+    good, deep = write(tmp_path, "good", "mcap", [picture()]), write(tmp_path, "deep", "mcap", depth)
+    out = tmp_path / "kept.json"
+    assert main(["prune", str(deep), str(good), "--out", str(out)]) == 1
+    assert capsys.readouterr().err.startswith(f"mayhem prune: None of 1 images on {DEPTH} of {deep} can be used")
+    assert [frame.name for frame in read_kept_frames(out)] == ["good-000000.png"]
+
+
+def test_a_topic_that_a_recording_of_another_camera_lacks_is_a_wrong_argument(tmp_path: Path) -> None:
     front = write(tmp_path, "front", "mcap", [picture(0, "/front")])
     rear = write(tmp_path, "rear", "mcap", [picture(0, "/rear")])
     out = tmp_path / "kept.json"
-    assert main(["prune", str(front), str(rear), "--topic", "/rear", "--out", str(out)]) == 1
-    assert capsys.readouterr().err.startswith(f"mayhem prune: {front} has no topic /rear: it has /front")
-    assert [frame.name for frame in read_kept_frames(out)] == ["rear-000000.png"]
-
-
-def test_a_topic_that_no_recording_has_is_a_wrong_argument(tmp_path: Path) -> None:
-    paths = [str(write(tmp_path, name, "mcap", [picture()])) for name in ("a", "b")]
-    assert main(["prune", *paths, "--topic", "/reer", "--out", str(tmp_path / "kept.json")]) == 2
+    assert main(["prune", str(front), str(rear), "--topic", "/rear", "--out", str(out)]) == 2
+    assert not out.exists()

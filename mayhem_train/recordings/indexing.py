@@ -10,7 +10,8 @@ from mayhem_train.recordings.cache import FileVersion
 from mayhem_train.recordings.index_cache import load_index, save_index
 from mayhem_train.recordings.storages.sqlite import unfinished_log
 from mayhem_train.recordings.storages.storage import Storage, StorageIndex
-from mayhem_train.recordings.zstd import MAGIC, is_compressed_message, unpacked_archive
+from mayhem_train.recordings.unpacking import discard_unpacked, unpacked_archive
+from mayhem_train.recordings.zstd import MAGIC, is_compressed_message
 
 
 def file_version(path: Path) -> FileVersion | None:
@@ -24,17 +25,25 @@ def file_version(path: Path) -> FileVersion | None:
 def file_index(storage: Storage, version: FileVersion | None) -> tuple[StorageIndex, str]:
     """The index of a storage's file in this version, and in a sentence why it cannot be kept, or nothing.
 
-    A zstd archive or zstd messages count as its compression.
+    A zstd archive or zstd messages count as its compression. What was unpacked and holds no message does not stay.
     """
     index = None if version is None else load_index(storage.path, version)
     if index is not None:
         return index, ""
-    index = storage.index()
+    try:
+        index = storage.index()
+    except MayhemError:
+        storage.close()
+        discard_unpacked(storage.path)
+        raise
     archive = unpacked_archive(storage.path)
     if archive is not None or _has_compressed_messages(storage, index):
         index = replace(index, compression=(*index.compression, "zstd"))
     if archive is not None and archive.problem:
         index = replace(index, problems=(archive.problem, *index.problems))
+    if archive is not None and not len(index.entries):
+        storage.close()
+        discard_unpacked(storage.path)
     return index, "" if version is None else save_index(storage.path, version, index)
 
 

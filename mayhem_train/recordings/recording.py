@@ -157,8 +157,10 @@ class Recording:
 
         Raises:
             UsageError: there is none of that name, or there are several to choose from, which are listed.
-            MayhemError: there are no colour images; what there is is listed.
+            MayhemError: there are no images, or without a name no colour images; what there is is listed.
         """
+        if not any(topic.count for topic in self.image_topics):
+            raise MayhemError(f"{self.path} has no images: it has {_listed(self.topics)}.")
         if name is not None:
             topic = self.topic(name)
             if topic not in self.image_topics:

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import zstandard
 
 from mayhem_ros.errors import MayhemError
-from mayhem_train.console import progress_bar
-from mayhem_train.recordings.cache import FileVersion, cache_folder, one_at_a_time
 
 MAGIC = b"\x28\xb5\x2f\xfd"
 
 _SKIPPABLE = tuple(bytes((0x50 + number, 0x2A, 0x4D, 0x18)) for number in range(16))
-_PIECE = 2**16  # what is in hand when an archive turns out to be damaged is lost
+_PIECE = 2**13  # of which 2**28 bytes may come; what is in hand when an archive turns out to be damaged is lost
+_LONGEST_FRAME_HEADER = 18
+_LARGEST_MESSAGE = 2**30  # bytes; more is a bomb, or damage
 _LONGEST_WINDOW = 2**31  # of `zstd --long=31`
-
-
-@dataclass(frozen=True)
-class Unpacked:
-    """What an archive held: the file in the cache folder, and in one sentence how it is damaged, or nothing."""
-
-    path: Path
-    problem: str
 
 
 def is_archive(head: bytes) -> bool:
@@ -48,48 +37,41 @@ def archive_head(archive: Path, size: int) -> bytes:
         return b""
 
 
-def plain_file(path: Path) -> Path:
-    """The file itself, or what it holds if it is an archive; raises as `unpacked_archive`."""
-    unpacked = unpacked_archive(path)
-    return path if unpacked is None else unpacked.path
+def announced_size(archive: Path) -> int:
+    """How many bytes the archive's first frame says that it holds, 0 where it does not say."""
+    with archive.open("rb") as stream:
+        try:
+            return max(0, zstandard.frame_content_size(stream.read(_LONGEST_FRAME_HEADER)))
+        except zstandard.ZstdError:
+            return 0
 
 
-def unpacked_archive(path: Path) -> Unpacked | None:
-    """What the file holds if it is an archive, unpacked now or before, else None.
+def archive_pieces(archive: Path) -> Iterator[tuple[bytes, int, str]]:
+    """What the archive's frames hold one after the other: (bytes, how far the archive is read, nothing).
 
-    Raises:
-        MayhemError: as `unpack`.
-        OSError: the file cannot be read.
-    """
-    with path.open("rb") as stream:
-        head = stream.read(len(MAGIC))
-    return unpack(path) if is_archive(head) else None
-
-
-def unpack(archive: Path) -> Unpacked:
-    """Unpacks an archive into the cache folder, once for each version of it, whole or not at all.
-
-    What a truncated or damaged archive still gives is kept, and `problem` says so.
+    Where it is damaged or cut off, the last item says so in one sentence instead.
 
     Raises:
-        MayhemError: the archive cannot be read, or the cache folder not written.
+        OSError: the archive cannot be read.
     """
-    place = cache_folder() / "unpacked"
-    try:
-        version = FileVersion.of(archive)
-        place /= version.place
-        folder = place / version.name
-        if not folder.is_dir():
-            place.mkdir(parents=True, exist_ok=True)
-            with one_at_a_time(place / "lock"):
-                if not folder.is_dir():
-                    _unpack(archive, folder)
-        return Unpacked(folder / "data", (folder / "problem").read_text())
-    except OSError as error:
-        raise MayhemError(
-            f"Cannot unpack {archive} into {place} ({error.strerror or error}): free the disk, or set MAYHEM_CACHE to "
-            "a folder with room."
-        ) from error
+    frame = _decompressor().decompressobj()
+    within = False  # a frame
+    with archive.open("rb") as stream:
+        while piece := stream.read(_PIECE):
+            while piece:
+                try:
+                    data = frame.decompress(piece)
+                except zstandard.ZstdError as error:
+                    said = f"{archive} is damaged before its byte {stream.tell()} ({error}): its start was unpacked."
+                    yield b"", stream.tell(), said
+                    return
+                yield data, stream.tell(), ""
+                within = not frame.eof
+                piece = frame.unused_data
+                if frame.eof:
+                    frame = _decompressor().decompressobj()
+        if within:
+            yield b"", stream.tell(), f"{archive} is cut off: its start was unpacked."
 
 
 def decompress_message(data: bytes, size: int | None = None) -> bytes:
@@ -102,53 +84,25 @@ def decompress_message(data: bytes, size: int | None = None) -> bytes:
         if size is not None:
             with _decompressor().stream_reader(data) as reader:
                 return reader.read(size)
-        stream = _decompressor().decompressobj()
-        message = stream.decompress(data)
-        if not stream.eof:
-            raise MayhemError("it does not decompress: its end is missing.")
-        return message
+        return _whole_message(data)
     except (zstandard.ZstdError, MemoryError) as error:
         raise MayhemError(f"it does not decompress ({error}).") from error
 
 
-def _unpack(archive: Path, folder: Path) -> None:
-    """Makes `folder` with `data` and `problem` in it, and removes those of the archive's older versions."""
-    for old in folder.parent.iterdir():
-        if old.is_dir():
-            shutil.rmtree(old, ignore_errors=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=folder.parent))
-    try:
-        with (partial / "data").open("wb") as out:
-            problem = _copy(archive, out.fileno())
-        (partial / "problem").write_text(problem)
-        partial.rename(folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
-
-
-def _copy(archive: Path, out: int) -> str:
-    """Writes what the archive's frames hold one after the other; what is wrong in one sentence, or nothing."""
-    frame = _decompressor().decompressobj()
-    within = False  # a frame
-    with archive.open("rb") as stream, progress_bar() as progress:
-        task = progress.add_task(f"Unpacking {archive.name}, MB", total=archive.stat().st_size // 10**6)
-        while piece := stream.read(_PIECE):
-            while piece:
-                try:
-                    _write(out, frame.decompress(piece))
-                except zstandard.ZstdError as error:
-                    return f"{archive} is damaged before its byte {stream.tell()} ({error}): its start was unpacked."
-                within = not frame.eof
-                piece = frame.unused_data
-                if frame.eof:
-                    frame = _decompressor().decompressobj()
-            progress.update(task, completed=stream.tell() // 10**6)
-    return f"{archive} is cut off: its start was unpacked." if within else ""
-
-
-def _write(out: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(out, data) :]
+def _whole_message(data: bytes) -> bytes:
+    announced = zstandard.frame_content_size(data[:_LONGEST_FRAME_HEADER])
+    if 0 <= announced <= _LARGEST_MESSAGE:
+        return _decompressor().decompress(data)  # never more than announced
+    stream, parts, size = _decompressor().decompressobj(), [], max(0, announced)
+    for start in range(0, len(data), _PIECE):
+        if size <= _LARGEST_MESSAGE:
+            parts.append(stream.decompress(data[start : start + _PIECE]))
+            size += len(parts[-1])
+        if size > _LARGEST_MESSAGE:
+            raise MayhemError(f"it does not decompress: it holds more than {_LARGEST_MESSAGE} bytes.")
+        if stream.eof:
+            return b"".join(parts)
+    raise MayhemError("it does not decompress: its end is missing.")
 
 
 def _decompressor() -> zstandard.ZstdDecompressor:

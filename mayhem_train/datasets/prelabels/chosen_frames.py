@@ -38,7 +38,7 @@ def every_nth_frame(
     """The frames 0, `every`, 2·`every`, … of each recording below a folder; one without such images is passed over.
 
     Raises:
-        UsageError: `every` is less than 1, or a recording has several cameras and `topic` names none.
+        UsageError: `every` is less than 1, or a recording has several cameras and `topic` names none of its.
         MayhemError: there is no folder, it holds no images, or a recording in it cannot be read.
     """
     if every < 1:
@@ -48,9 +48,9 @@ def every_nth_frame(
         with opened_recording(path, distro=distro) as recording:
             try:
                 chosen = recording.image_topic(topic)
+            except UsageError:
+                raise
             except MayhemError as error:
-                if isinstance(error, UsageError) and topic is None:  # which of several cameras is not ours to choose
-                    raise
                 error_console.print(f"Passed over: {error}", markup=False, highlight=False, soft_wrap=True)
                 continue
             places.extend(Place(stem, chosen.name, index) for index in range(0, chosen.count, every))

@@ -270,14 +270,8 @@ def _export_all(
 def _open_all(
     paths: Sequence[Path], topic: str | None, distro: str | None, settings: PruneSettings
 ) -> tuple[list[_Source], list[str]]:
-    """Those that can be pruned, and what is wrong with the others.
-
-    Raises:
-        UsageError: a recording has several cameras and `topic` names none, or it names one that no recording has.
-    """
-    sources: list[_Source] = []
-    failures: list[str] = []
-    lacking: UsageError | None = None
+    """Those that can be pruned, and what is wrong with the others."""
+    sources, failures = [], []
     for path in paths:
         try:
             changed_ns = _changed_ns(path)
@@ -287,15 +281,10 @@ def _open_all(
                     seconds = (recording.end_ns - recording.start_ns) / 1e9
                     raise MayhemError(f"{path} has no image on {source.topic} to look at: it lasts {seconds:.3f} s.")
                 sources.append(source)
-        except UsageError as error:
-            if topic is None:
-                raise  # before hours of work
-            lacking = lacking or error
-            failures.append(str(error))
+        except UsageError:
+            raise  # before hours of work
         except MayhemError as error:
             failures.append(str(error))
-    if lacking is not None and not sources:
-        raise lacking
     return sources, failures
 
 

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.recordings.storages.per_process import PerProcess
-from mayhem_train.recordings.zstd import plain_file
+from mayhem_train.recordings.unpacking import open_plain
 
 _LARGE = 2**24
 
@@ -72,6 +72,6 @@ class RandomFile:
 
 def _open(path: Path) -> int:
     try:
-        return os.open(plain_file(path), os.O_RDONLY | os.O_CLOEXEC)
+        return open_plain(path)[0]
     except OSError as error:
         raise MayhemError(f"Cannot open {path} ({error.strerror}): check the path and its permissions.") from error

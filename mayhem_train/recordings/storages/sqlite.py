@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from functools import cache, partial
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import apsw
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 from mayhem_ros.errors import MayhemError
 from mayhem_train.recordings.storages.per_process import PerProcess
 from mayhem_train.recordings.storages.storage import ENTRY, Connection, StorageIndex, normalise_type
-from mayhem_train.recordings.zstd import plain_file
+from mayhem_train.recordings.unpacking import open_plain
 
 MAGIC = b"SQLite format 3\x00"
 
@@ -30,13 +32,12 @@ class SqliteStorage:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._database = PerProcess(partial(_open, path))
+        self._opened = PerProcess(partial(_open, path))
         self.damage: list[str] = []
 
     def index(self) -> StorageIndex:
         """From the tables; SQLite skips the pages that hold only payloads, unless the file is damaged."""
-        database = self._database.get()
-        is_cut_off = _is_cut_off(plain_file(self.path))
+        database, is_cut_off, _ = self._opened.get()
         problems: tuple[str, ...] = ()
         try:
             definitions = {}
@@ -77,7 +78,7 @@ class SqliteStorage:
 
     def read(self, block: int, offset: int, size: int | None = None) -> bytes:
         """The message in row `offset`."""
-        database = self._database.get()
+        database = self._opened.get().database
         try:
             if size is not None:
                 # A blob handle reads only the pages that it is asked for; substr() would load the whole image.
@@ -95,7 +96,7 @@ class SqliteStorage:
     def check(self) -> Iterator[str]:
         """What SQLite finds wrong with its own structure; it has no checksums of the messages."""
         try:
-            for (finding,) in self._database.get().execute("PRAGMA quick_check(3)"):
+            for (finding,) in self._opened.get().database.execute("PRAGMA quick_check(3)"):
                 if finding != "ok":
                     yield f"{self.path} is damaged: SQLite finds {' '.join(finding.split())}."
         except apsw.Error as error:
@@ -103,14 +104,29 @@ class SqliteStorage:
 
     def close(self) -> None:
         """Closes the file; reading opens it again."""
-        database = self._database.take()
-        if database is not None:
-            database.close()
+        opened = self._opened.take()
+        if opened is not None:
+            opened.database.close()
+            if opened.held is not None:
+                os.close(opened.held)
 
 
-def _open(path: Path) -> apsw.Connection:
+class _Opened(NamedTuple):
+    """A database, whether its file is shorter than it says, and what keeps it in the cache if it came of an archive."""
+
+    database: apsw.Connection
+    is_cut_off: bool
+    held: int | None
+
+
+def _open(file: Path) -> _Opened:
+    path, held = file, None
     try:
-        path = plain_file(path)
+        descriptor, path = open_plain(file)
+        if path == file:
+            os.close(descriptor)  # before SQLite opens it: to close one later would end SQLite's own locks
+        else:
+            held = descriptor
         # Immutable: no locks and no side files, also in a read-only folder. But an unfinished log must be read: with
         # SQLite's locks where its index lies beside it, since a recorder may be at work; else it is ours alone.
         has_log = unfinished_log(path)
@@ -124,7 +140,7 @@ def _open(path: Path) -> apsw.Connection:
         if has_log and is_ours_alone:
             database.execute("PRAGMA locking_mode = EXCLUSIVE")  # the log's index stays in memory
         database.execute("PRAGMA writable_schema = ON")  # also opens a file that is shorter than its header says
-        return database
+        return _Opened(database, is_cut_off, held)
     except (apsw.Error, OSError) as error:
         raise MayhemError(f"Cannot open {path} ({error}): check the path and its permissions.") from error
 
