@@ -105,7 +105,8 @@ def test_infrared_of_16_bits_is_no_depth(tmp_path: Path) -> None:
     messages = [(DEPTH, IMAGE, image_bytes("mono16", 0.001)), (INFRARED, IMAGE, image_bytes("16UC1", 0.0))]
     with Recording(bag(tmp_path / "drive.bag", messages)) as recording:
         assert [recording.is_depth(recording.topic(name)) for name in (DEPTH, INFRARED)] == [True, False]
-        assert recording.read_message(INFRARED, 0).encoding == "16UC1"  # though 4 bytes follow the message
+        assert recording.read_message(INFRARED, 0).encoding == "mono16"  # though 4 bytes follow the message
+        assert recording.read_image(INFRARED, 0).shape == (6, 8, 3)
 
 
 def test_orbbecs_depth_is_told_by_its_number(tmp_path: Path) -> None:

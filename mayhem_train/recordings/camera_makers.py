@@ -20,6 +20,9 @@ _ORBBEC_DEPTH = "3"
 DEPTH_UNITS = "Depth Units"
 """What RealSense's SDK calls the option."""
 
+INFRARED_16 = "16UC1"
+"""How it calls grey of 16 bits, which is depth elsewhere."""
+
 _IMAGE = "sensor_msgs/msg/Image"
 _UNIT = struct.Struct("<f")
 

@@ -8,7 +8,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError
-from mayhem_train.recordings.depth import is_depth_message, is_image_message
+from mayhem_ros.image_decoding import DecodedImage
+from mayhem_train.recordings.depth import DepthImage, is_depth_message, is_image_message
 from mayhem_train.recordings.recording import Recording, Topic
 
 
@@ -21,7 +22,8 @@ class ImageSample:
         encoding: of the same image; a compressed image's `format`.
         message: the image that was decoded, None where none could be.
         pixels: what it decodes to: uint8 [H, W, 3] RGB, or depth as `DepthImage` has it.
-        problems: one sentence each, on messages that could not be read, or on the topic where none can be decoded.
+        problems: one sentence each, on messages that could not be read, on the one decoded where it is flawed, or on
+            the topic where none can be decoded.
     """
 
     width: int | None = None
@@ -51,15 +53,21 @@ def sample_image(recording: Recording, topic: Topic) -> ImageSample:
             found = _as_it_says(message)
     if undecodable and found.pixels is None:
         undecodable = [f"The images on {topic.name} of {recording.path} cannot be decoded: {undecodable[0]}"]
-    return ImageSample(**{**vars(found), "problems": (*unreadable, *undecodable)})
+    return ImageSample(**{**vars(found), "problems": (*found.problems, *unreadable, *undecodable)})
 
 
 def _decoded(recording: Recording, topic: Topic, index: int, message: Any) -> ImageSample:
+    decoded: DepthImage | DecodedImage
     if is_depth_message(message, topic.name):
-        pixels: NDArray[Any] = recording.read_depth(topic.name, index).pixels
+        decoded = recording.read_depth(topic.name, index)
     else:
-        pixels = recording.read_image(topic.name, index)
-    return ImageSample(pixels.shape[1], pixels.shape[0], _encoding(message), message, pixels)
+        decoded = recording.read_with_flaws(topic.name, index)
+    flaws = tuple(
+        f"Message {index} on {topic.name} of {recording.path} is flawed, but was decoded: {flaw.rstrip('.')}."
+        for flaw in decoded.flaws[:1]
+    )
+    height, width = decoded.pixels.shape[:2]
+    return ImageSample(width, height, _encoding(message), message, decoded.pixels, flaws)
 
 
 def _as_it_says(message: Any) -> ImageSample:

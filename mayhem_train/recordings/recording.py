@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
@@ -19,6 +19,7 @@ from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.recordings.cache import FileVersion
 from mayhem_train.recordings.camera_makers import (
     DEPTH_UNITS,
+    INFRARED_16,
     decimal,
     depth_unit_topics,
     is_depth_stream,
@@ -230,7 +231,10 @@ class Recording:
         """
         entry = self._entry(self._row(topic, index))
         with self.naming(topic, index):
-            return self._types.deserialise(self._connections[entry.connection], self._read(entry))
+            message = self._types.deserialise(self._connections[entry.connection], self._read(entry))
+        if is_depth_stream(topic) is False and getattr(message, "encoding", "") == INFRARED_16:
+            return replace(message, encoding="mono16")
+        return message
 
     def read_serialised(self, topic: str, index: int) -> bytes:
         """A message's bytes as it was serialised when it was recorded.

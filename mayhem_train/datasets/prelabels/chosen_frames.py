@@ -15,7 +15,7 @@ from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.console import error_console
 from mayhem_train.recordings.frame import Frame, frame_name
 from mayhem_train.recordings.opening import opened_recording
-from mayhem_train.recordings.recording import find_recordings
+from mayhem_train.recordings.recording import Recording, find_recordings
 
 
 @dataclass(frozen=True, order=True)

@@ -353,5 +353,5 @@ def _changed_ns(path: Path) -> int:
 
 
 def _journals(out: Path) -> Path:
-    """The folder of the rows decided so far."""
-    return out.with_name(f".{out.name}.partial")
+    """The folder of the rows decided so far; beside a file without a suffix its own partial file has that name."""
+    return out.with_name(f".{out.name}.partial" if out.suffix else f".{out.name}.partial.rows")
