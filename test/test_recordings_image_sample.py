@@ -65,3 +65,20 @@ def test_other_topics_are_only_read(tmp_path: Path) -> None:
     with Recording(write(tmp_path, "drive", "mcap", [imu(START_NS)])) as recording:
         (topic,) = inspect_recording(recording).topics
     assert (topic.width, topic.height, topic.encoding) == (None, None, None)
+
+
+def test_a_size_that_changes_on_the_way_is_told(tmp_path: Path) -> None:
+    small = jpeg_bytes(np.full((30, 40, 3), 128, np.uint8))
+    path = write(tmp_path, "drive", "mcap", [jpeg(COLOUR, START_NS + n, one) for n, one in enumerate((JPEG, small))])
+    found = sample(path)
+    assert (found.width, found.height) == (80, 60)
+    assert found.problems == (
+        f"The size on {COLOUR} of {path} changes from 80x60 to 40x30: --verify counts the images of each.",
+    )
+
+
+def test_an_image_that_is_flawed_but_decoded_is_told(tmp_path: Path) -> None:
+    path = write(tmp_path, "drive", "mcap", [jpeg(COLOUR, START_NS, JPEG[:-2])])
+    assert sample(path).problems == (
+        f"Message 0 on {COLOUR} of {path} is flawed, but was decoded: its end marker is missing.",
+    )

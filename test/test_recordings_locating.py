@@ -155,3 +155,29 @@ def test_a_link_to_a_folder_of_recordings_elsewhere_is_followed(tmp_path: Path) 
         "north": north,
         "same": tmp_path / "drives" / "same",
     }
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\x1f\x8b\x08rest", "is a gzip archive, no recording: unpack it first"),
+        (b"PK\3\4rest", "is a zip archive, no recording: unpack it first"),
+        (
+            b"\x1aE\xdf\xa3rest",
+            "is a Matroska file, as Azure Kinect's and Orbbec's recorders write, no recording: play it",
+        ),
+        (b"\0\0\0\x18ftypmp42", "is an MP4 video, no recording: publish it"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\n",
+            "is a pointer of Git LFS, no recording: fetch the file itself",
+        ),
+        (b"<!DOCTYPE html><html>", "is a web page, no recording: download the file itself"),
+        (b"something else", "is no recording (it begins with b'somethin')"),
+    ],
+)
+def test_what_is_no_recording_is_named_as_what_it_is(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "drive.bag"
+    path.write_bytes(content)
+    with pytest.raises(MayhemError) as error:
+        Recording(path)
+    assert f"{path} {said}" in str(error.value)

@@ -22,8 +22,8 @@ class ImageSample:
         encoding: of the same image; a compressed image's `format`.
         message: the image that was decoded, None where none could be.
         pixels: what it decodes to: uint8 [H, W, 3] RGB, or depth as `DepthImage` has it.
-        problems: one sentence each, on messages that could not be read, on the one decoded where it is flawed, or on
-            the topic where none can be decoded.
+        problems: one sentence each, on messages that could not be read or decoded, on this one where it is flawed, on
+            the topic where none can be decoded or the last one is of another size.
     """
 
     width: int | None = None
@@ -35,25 +35,32 @@ class ImageSample:
 
 
 def sample_image(recording: Recording, topic: Topic) -> ImageSample:
-    """Decodes the topic's first image, the last where that fails; the last message is read in any case."""
+    """Decodes the topic's first image and its last, to see that they are of one size; the first one is described."""
     found = ImageSample()
-    unreadable, undecodable = [], []
+    unreadable, undecodable, resized = [], [], []
     for index in sorted({0, topic.count - 1} if topic.count else ()):
         try:
             message = recording.read_message(topic.name, index)
         except MayhemError as error:
             unreadable.append(str(error))
             continue
-        if found.pixels is not None or not is_image_message(message):
+        if not is_image_message(message):
             continue
         try:
-            found = _decoded(recording, topic, index, message)
+            image = _decoded(recording, topic, index, message)
         except MayhemError as error:
             undecodable.append(str(error))
-            found = _as_it_says(message)
+            image = _as_it_says(message)
+        if found.pixels is None:
+            found = image
+        elif image.pixels is not None and (image.width, image.height) != (found.width, found.height):
+            resized.append(
+                f"The size on {topic.name} of {recording.path} changes from {found.width}x{found.height} to "
+                f"{image.width}x{image.height}: --verify counts the images of each."
+            )
     if undecodable and found.pixels is None:
         undecodable = [f"The images on {topic.name} of {recording.path} cannot be decoded: {undecodable[0]}"]
-    return ImageSample(**{**vars(found), "problems": (*found.problems, *unreadable, *undecodable)})
+    return ImageSample(**{**vars(found), "problems": (*found.problems, *resized, *unreadable, *undecodable)})
 
 
 def _decoded(recording: Recording, topic: Topic, index: int, message: Any) -> ImageSample:

@@ -14,6 +14,7 @@ import yaml
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.recordings.frame import one_spelling
+from mayhem_train.recordings.other_formats import LONGEST, other_format
 from mayhem_train.recordings.storages import mcap, ros1, sqlite
 from mayhem_train.recordings.storages.mcap import McapStorage
 from mayhem_train.recordings.storages.ros1 import Ros1Storage
@@ -81,10 +82,10 @@ def open_storage(path: Path) -> Storage:
     """
     try:
         with path.open("rb") as stream:
-            head = stream.read(16)
+            head = stream.read(LONGEST)
         inside = ""
         if is_archive(head):
-            head, inside = archive_head(path, 16), "a zstd archive and "
+            head, inside = archive_head(path, LONGEST), "a zstd archive and "
     except OSError as error:
         raise MayhemError(f"Cannot open {path} ({error.strerror}): check the path and its permissions.") from error
     if not head:
@@ -97,6 +98,8 @@ def open_storage(path: Path) -> Storage:
         return Ros1Storage(path)
     if head.startswith(b"#ROSBAG V1"):
         raise MayhemError(f"{path} is a bag of an old format: convert it with `rosbag fix` first.")
+    if (other := other_format(head)) is not None:
+        raise MayhemError(f"{path} is {inside}{other[0]}, no recording: {other[1]}.")
     raise MayhemError(f"{path} is {inside}no recording (it begins with {head[:8]!r}): name a .mcap, .db3 or .bag file.")
 
 
