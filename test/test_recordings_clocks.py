@@ -69,8 +69,12 @@ def test_a_pause_of_the_recorder_is_no_jump_of_the_stamps(tmp_path: Path) -> Non
 
 
 def test_log_times_that_are_all_the_same_do_not_stand_in(tmp_path: Path) -> None:
-    (topic,) = inspected(tmp_path, camera([n * 20 * SECOND_NS + 1 for n in range(8)], [START_NS] * 8)).topics
+    report = inspected(tmp_path, camera([n * 20 * SECOND_NS + 1 for n in range(8)], [START_NS] * 8))
+    (topic,) = report.topics
     assert (topic.clock, topic.rate_hz) == ("stamp", 0.05)
+    assert report.problems == (
+        f"All messages of {report.path} were logged at one time: --start and --stop cannot tell them apart.",
+    )
 
 
 def test_a_topic_of_another_clock_is_named(tmp_path: Path) -> None:

@@ -110,6 +110,10 @@ def inspect_recording(recording: Recording, *, verify: bool = False) -> Recordin
         problems=(),
     )
     problems.extend(_differences(recording, times))
+    if recording.start_ns == recording.end_ns and any(len(np.unique(t.of_clock())) > 1 for t in times.values()):
+        problems.append(
+            f"All messages of {recording.path} were logged at one time: --start and --stop cannot tell them apart."
+        )
     if verify:
         report = replace(report, verification=verify_recording(recording))
         problems.extend(report.verification.problems if report.verification else ())

@@ -539,4 +539,5 @@ def _stamp_ns(connection: Connection, head: bytes) -> int:
 
 
 def _listed(topics: Sequence[Topic]) -> str:
-    return ", ".join(f"{topic.name} ({topic.type or 'no type'})" for topic in topics) or "no topics"
+    told = (f"{t.name} ({t.type or 'no type'}{'' if t.count else ', no messages'})" for t in topics)
+    return ", ".join(told) or "no topics"
