@@ -53,7 +53,8 @@ from vision_msgs.msg import Detection2DArray, LabelInfo
 
 import mayhem_ros.camera
 import mayhem_ros.perception_node
-from mayhem_ros.image_decoding import decode_image
+from mayhem_ros.decoded_image import DecodedImage
+from mayhem_ros.image_decoding import decode_with_flaws
 from mayhem_ros.intensity_range import IntensityRange
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_ros.overlay import draw_prediction
@@ -381,12 +382,12 @@ def test_a_frame_the_model_fails_on_is_counted_and_the_next_one_is_answered(peer
 def test_a_frame_whose_decoding_fails_unexpectedly_does_not_end_the_node(
     peer: Peer, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def decode(message: Any, *settings: Any) -> NDArray[np.uint8]:
+    def decode(message: Any, *arguments: Any, **settings: Any) -> DecodedImage:
         if message.encoding == "odd":
             raise RuntimeError("out of luck")
-        return decode_image(message, *settings)
+        return decode_with_flaws(message, *arguments, **settings)
 
-    monkeypatch.setattr(mayhem_ros.perception_node, "decode_image", decode)
+    monkeypatch.setattr(mayhem_ros.perception_node, "decode_with_flaws", decode)
     node = PerceptionNode(context=peer.context, parameter_overrides=[Parameter("model_path", value=str(model))])
     peer.executor.add_node(node)
     try:
@@ -474,7 +475,7 @@ def test_an_error_without_a_message_is_called_by_its_kind() -> None:
 def test_a_start_that_cannot_succeed_ends_with_one_sentence(tmp_path: Path) -> None:
     starts = [
         (start_node(model_path=tmp_path / "none.onnx", autostart="true"), 1, "There is no model file"),
-        (start_node(threads="many"), 2, "perception_node cannot start: .*'threads'"),
+        (start_node(threads="many"), 2, "perception_node cannot start: The parameter threads is 'many'"),
     ]
     for process, code, sentence in starts:
         output, _ = process.communicate(timeout=PATIENCE)
