@@ -72,8 +72,8 @@ class Health:
     def report(self, name: str, hardware_id: str, overtaken: int) -> DiagnosticStatus:
         """The state since the last report: ERROR when every frame failed, WARN when some did or none came or went.
 
-        Counts (`frames in` = `processed` + `overtaken` + `failed` + `waiting`, and `flawed` among those that were decoded)
-        run from the start; rates and times are of this period.
+        Counts (`frames in` = `processed` + `overtaken` + `failed` + `waiting`, and `flawed` among those that were
+        decoded) run from the start; rates and times are of this period.
         """
         with self._lock:
             counts = (self._received, self._processed, self._failed)

@@ -183,11 +183,16 @@ def test_one_camera_from_start_to_end(peer: Peer, model: Path) -> None:
         )
         assert not peer.set_parameter("class_id_format", "number").successful
 
-        # Inactive, it is silent; active again, it goes on.
+        # Inactive, it is silent; active again, it goes on and counts anew.
         assert peer.change_state(Transition.TRANSITION_DEACTIVATE)
         peer.wait(lambda: publisher.get_subscription_count() == 0, "the end of the subscription", process)
         assert peer.change_state(Transition.TRANSITION_ACTIVATE)
         peer.until_answered(publisher, image_of(picture(0)), detections)
+        diagnostics.clear()
+        again = peer.wait(lambda: statuses(diagnostics, "/image"), "a report", process)[0]
+        assert count_of(again, "failed") == 0
+        counts = [count_of(again, key) for key in ("processed", "overtaken", "waiting")]
+        assert count_of(again, "frames in") == sum(counts)
     finally:
         output = end_node(process)
     assert "runs on" in output

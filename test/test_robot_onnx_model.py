@@ -60,7 +60,9 @@ def test_mask_outputs_nobody_wants_are_not_fetched(tmp_path, monkeypatch):
     fetched = []
     run = onnxruntime.InferenceSession.run
     monkeypatch.setattr(
-        onnxruntime.InferenceSession, "run", lambda self, names, feed, options: fetched.append(names) or run(self, names, feed)
+        onnxruntime.InferenceSession,
+        "run",
+        lambda self, names, feed, options: fetched.append(names) or run(self, names, feed),
     )
     images = images_with_counts(1)
     assert model.predict(images, with_mask=False)[0].mask is None

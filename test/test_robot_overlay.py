@@ -43,5 +43,13 @@ def test_boxes_that_leave_the_image_are_drawn_as_far_as_it_goes():
     assert (picture[25:] == 100).all()
 
 
+def test_boxes_beyond_any_image_are_drawn_as_far_as_it_goes():
+    box = np.array([[-3e38, -3e38, 3e38, 20]], np.float32)
+    prediction = Prediction(box, np.array([0.75], np.float32), np.array([2], np.int64))
+    picture = draw_prediction(GREY, prediction, str)
+    assert (picture[20] == (230, 159, 0)).all()
+    assert (picture[25:] == 100).all()
+
+
 def test_a_prediction_without_anything_leaves_the_image_as_it_is():
     np.testing.assert_array_equal(draw_prediction(GREY, Prediction(), str), GREY)
