@@ -149,6 +149,7 @@ class RecordedFrames:
     def close(self) -> None:
         """Closes the recordings; asking for frames opens them again."""
         for recording, _ in self._opened.values():
+            warn(*recording.warnings)  # with what reading came upon
             recording.close()
 
     @cached_property
