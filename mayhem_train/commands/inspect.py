@@ -87,7 +87,8 @@ def _verified(verification: Verification) -> str:
 
 def _image(topic: TopicReport) -> str:
     size = "" if topic.width is None else f"{topic.width}x{topic.height} "
-    return f"{size}{topic.encoding or ''}"
+    keys = "" if topic.key_distance is None else f", a key frame every {topic.key_distance}"
+    return f"{size}{topic.encoding or ''}{keys}"
 
 
 def _size(size: float) -> str:

@@ -78,7 +78,9 @@ def is_depth_message(message: Any, topic: str = "") -> bool:
         return stream
     named = "depth" in topic.lower()
     if hasattr(message, "encoding"):
-        return message.encoding.upper() in (*DEPTH_ENCODINGS, "Z16") or (named and message.encoding == "mono16")
+        # A video's encoding names the codec and, behind semicolons, what was encoded.
+        words = message.encoding.upper().split(";")
+        return any(word in (*DEPTH_ENCODINGS, "Z16") for word in words) or (named and message.encoding == "mono16")
     if not hasattr(message, "format"):
         return False
     said = message.format.lower()

@@ -67,6 +67,19 @@ def save_stamps(path: Path, version: FileVersion, stamps_ns: NDArray[np.int64]) 
     return _save("stamps", path, version, {}, stamps_ns)
 
 
+def load_packet_contents(version: FileVersion, count: int) -> NDArray[np.uint16] | None:
+    """uint16 [count], 0 where a message was not looked at; None where there are none or they are damaged."""
+    loaded = _load("packets", version)
+    if loaded is None or loaded[1].dtype != np.uint16 or loaded[1].shape != (count,):
+        return None
+    return loaded[1]
+
+
+def save_packet_contents(path: Path, version: FileVersion, contents: NDArray[np.uint16]) -> None:
+    """Keeps what video packets hold, in the order of the file's log times, as `save_stamps` does."""
+    _save("packets", path, version, {}, contents)
+
+
 def load_content_hash(version: FileVersion) -> str | None:
     """The SHA-256 that this version of the file once had, None where nobody asked for it yet."""
     loaded = _load("content", version)
@@ -80,7 +93,7 @@ def save_content_hash(path: Path, version: FileVersion, sha256: str) -> str:
 
 def forget(version: FileVersion) -> None:
     """Removes what is kept of a file."""
-    for kind in ("index", "stamps", "content"):
+    for kind in ("index", "stamps", "packets", "content"):
         with suppress(OSError):
             _place(kind, version).unlink(missing_ok=True)
 

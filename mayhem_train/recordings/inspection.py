@@ -19,6 +19,7 @@ from mayhem_train.recordings.index_cache import UNREAD
 from mayhem_train.recordings.recording import Recording, Topic
 from mayhem_train.recordings.sixteen_bits import few_levels
 from mayhem_train.recordings.verification import Verification, verify_recording
+from mayhem_train.recordings.video.description import describe_video
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class TopicReport:
         duplicated_stamps: messages whose header stamp is the one of the message before; None without headers.
         backward_stamps: messages whose header stamp is earlier than the one of the message before.
         width, height, encoding: as in `ImageSample`; None for other types.
+        key_distance: of a video the usual number of packets from one key frame to the next.
         gaps: how many times are longer than twice the median one by the same clock, None with fewer than two messages.
         clock: "stamp", since messages are often logged in bursts; "log_time" where there are no headers, or their
             stamps are zero, all the same, or jump.
@@ -48,6 +50,7 @@ class TopicReport:
     encoding: str | None = None
     gaps: int | None = None
     clock: str = "log_time"
+    key_distance: int | None = None
 
 
 @dataclass(frozen=True)
@@ -194,12 +197,15 @@ def _topic(recording: Recording, topic: Topic, times: _Times, problems: list[str
     periods = np.diff(times.of_clock())
     median = float(np.median(periods)) if len(periods) else 0.0
     waits = np.diff(np.maximum.accumulate(times.of_clock()))  # a stamp that went back makes no gap before the next
-    image = ImageSample()
+    image, video = ImageSample(), None
     if topic in recording.image_topics:
         image = sample_image(recording, topic)
         problems.extend(image.problems)
         if image.message is not None and not is_depth_message(image.message, topic.name):
             problems.extend(filter(None, [few_levels(recording, topic.name)]))
+        if recording.is_video(topic.name):
+            video = describe_video(recording, topic.name)
+            problems.extend(video.problems)
     else:
         _read_ends(recording, topic, problems)
     return TopicReport(
@@ -215,6 +221,7 @@ def _topic(recording: Recording, topic: Topic, times: _Times, problems: list[str
         encoding=image.encoding,
         gaps=int((waits > 2 * median).sum()) if len(waits) else None,
         clock=times.clock,
+        key_distance=None if video is None else video.key_distance,
     )
 
 

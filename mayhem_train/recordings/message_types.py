@@ -15,6 +15,7 @@ from mayhem_train.recordings.camera_makers import split_depth_unit
 from mayhem_train.recordings.storages.storage import Connection
 
 HEADER = "std_msgs/msg/Header"
+TIME = "builtin_interfaces/msg/Time"
 
 
 class MessageTypes:
@@ -78,12 +79,19 @@ class MessageTypes:
         return True
 
     def has_header(self, connection: Connection) -> bool:
-        """Whether the type is known and begins with a std_msgs/Header."""
+        """Whether the type is known and begins with a std_msgs/Header or, as foxglove's types do, with its fields."""
+        return self.has_bare_stamp(connection) or self._first_field(connection)[1] == (Nodetype.NAME, HEADER)
+
+    def has_bare_stamp(self, connection: Connection) -> bool:
+        """Whether the type is known and begins with a `timestamp`."""
+        return self._first_field(connection) == ("timestamp", (Nodetype.NAME, TIME))
+
+    def _first_field(self, connection: Connection) -> tuple[str, Any]:
         try:
             fields = self._typestore(connection).fielddefs[connection.type][1]
         except MayhemError:
-            return False
-        return bool(fields) and fields[0][1] == (Nodetype.NAME, HEADER)
+            return "", None
+        return fields[0] if fields else ("", None)
 
     def _typestore(self, connection: Connection) -> Typestore:
         if connection not in self._typestores:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.image_decoding import DecodedImage, decode_with_flaws
 from mayhem_ros.intensity_range import IntensityRange
+from mayhem_ros.video_packets import VideoPacket, video_packet
 from mayhem_train.recordings.cache import FileVersion
 from mayhem_train.recordings.camera_makers import (
     DEPTH_UNITS,
@@ -26,9 +28,16 @@ from mayhem_train.recordings.camera_makers import (
     split_depth_unit,
 )
 from mayhem_train.recordings.depth import DepthImage, decode_depth, is_depth_message, is_image_message
+from mayhem_train.recordings.failing_disk import is_of_the_disk
 from mayhem_train.recordings.frame import Frame
 from mayhem_train.recordings.image_sizes import IMAGE_HEAD, size_in_head
-from mayhem_train.recordings.index_cache import UNREAD, load_stamps, save_stamps
+from mayhem_train.recordings.index_cache import (
+    UNREAD,
+    load_packet_contents,
+    load_stamps,
+    save_packet_contents,
+    save_stamps,
+)
 from mayhem_train.recordings.indexing import file_index, file_version
 from mayhem_train.recordings.locating import (
     RecordingFiles,
@@ -39,12 +48,18 @@ from mayhem_train.recordings.locating import (
 )
 from mayhem_train.recordings.message_types import MessageTypes
 from mayhem_train.recordings.storages.storage import Connection, Storage, StorageIndex
+from mayhem_train.recordings.video.packet_contents import packet_contents
+from mayhem_train.recordings.video.video_camera import VideoCamera
+from mayhem_train.recordings.video.video_picture import VideoPicture, header_of
 from mayhem_train.recordings.zstd import decompress_message, is_compressed_message
 
 __all__ = ["RecordedMessage", "Recording", "Topic", "find_recordings"]
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
+VIDEO = ("ffmpeg_image_transport_msgs/msg/FFMPEGPacket", "foxglove_msgs/msg/CompressedVideo")
+IMAGES = (IMAGE, COMPRESSED_IMAGE, *VIDEO)
+"""The types of cameras' messages."""
 
 _BATCH = 4096
 _LOOKED_AT = 10  # messages read to find one that says whether its topic holds colour or depth
@@ -120,6 +135,7 @@ class Recording:
         self._entries = self._entries[np.argsort(self._entries["log_time_ns"], kind="stable")]
         self._stamps_ns = self._kept_stamps()
         self._rows = _rows_by_topic(self._entries, self._connections)
+        self._videos: dict[str, VideoCamera] = {}
         count = len(self._entries)
         if files.message_count is not None and count != files.message_count:
             problems.append(f"{self.path} holds {count} messages, but its metadata.yaml counts {files.message_count}.")
@@ -150,8 +166,8 @@ class Recording:
 
     @property
     def image_topics(self) -> tuple[Topic, ...]:
-        """The topics of raw and compressed images, depth among them."""
-        return tuple(topic for topic in self.topics if topic.type in (IMAGE, COMPRESSED_IMAGE))
+        """The topics of raw and compressed images and of video, depth among them."""
+        return tuple(topic for topic in self.topics if topic.type in IMAGES)
 
     def image_topic(self, name: str | None) -> Topic:
         """The image topic of that name, or without a name the only one that is not depth.
@@ -189,6 +205,15 @@ class Recording:
             if is_image_message(message):
                 return is_depth_message(message, topic.name)
         return "depth" in topic.name.lower()
+
+    def is_video(self, topic: str) -> bool:
+        """Whether a topic's images are packets of a video: what its first message is that can be read."""
+        for index in range(min(self.topic(topic).count, _LOOKED_AT)):
+            try:
+                return video_packet(self.read_message(topic, index)) is not None
+            except MayhemError:
+                continue
+        return False
 
     def topic(self, name: str) -> Topic:
         """The topic of that name.
@@ -258,7 +283,9 @@ class Recording:
 
     def read_with_flaws(self, topic: str, index: int, intensity_range: IntensityRange | None = None) -> DecodedImage:
         """An image message decoded, and what is wrong with it though it could be; raises as `read_image` does."""
-        message = self.read_message(topic, index)
+        message = self.read_image_message(topic, index)
+        if isinstance(message, VideoPicture):
+            return message.decoded
         with self.naming(topic, index):
             return decode_with_flaws(message, intensity_range)
 
@@ -278,6 +305,30 @@ class Recording:
                 return size
         height, width = self.read_image(topic, index).shape[:2]
         return width, height
+
+    def read_image_message(self, topic: str, index: int) -> Any:
+        """As `read_message`, but a packet of a video as the picture that it becomes.
+
+        Raises:
+            UsageError: there is no such topic.
+            MayhemError: as `read_message`, or no picture can be decoded from the packet.
+        """
+        message = self.read_message(topic, index)
+        with self.naming(topic, index):
+            if video_packet(message) is None:
+                return message
+            return VideoPicture(header_of(message), self.video(topic).picture(index))
+
+    def video(self, topic: str) -> VideoCamera:
+        """The topic as a video; all its packets are looked at when it is first asked for, and kept in the index.
+
+        Raises:
+            UsageError: there is no such topic.
+            MayhemError: the system refuses to read the files.
+        """
+        if topic not in self._videos:
+            self._videos[topic] = VideoCamera(partial(self._packet, topic), self._packet_contents(topic))
+        return self._videos[topic]
 
     def read_depth(self, topic: str, index: int) -> DepthImage:
         """A depth message's pixels exactly as recorded: uint16 or float32 [H, W], and the metres of one unit.
@@ -372,7 +423,9 @@ class Recording:
             yield from storage.check()
 
     def close(self) -> None:
-        """Closes the files; reading opens them again."""
+        """Closes the files and the decoders; reading opens them again."""
+        for video in self._videos.values():
+            video.close()
         for storage in self._storages:
             storage.close()
 
@@ -429,9 +482,43 @@ class Recording:
             return None
         if len(head) < _STAMP_END:
             return None
-        stamp = _stamp_ns(connection, head)
+        # Before it stand CDR's encapsulation, or the sequence number of ROS 1's header.
+        bare = connection.encoding == "ros1" and self._types.has_bare_stamp(connection)
+        stamp = _stamp_ns(connection, head, 0 if bare else 4)
         self._stamps_ns[row] = stamp
         return stamp
+
+    def _packet(self, topic: str, index: int) -> VideoPacket:
+        message = self.read_message(topic, index)
+        packet = video_packet(message)
+        if packet is None:
+            raise MayhemError(f"Message {index} on {topic} is no packet of a video, as others there are.")
+        return packet
+
+    def _packet_contents(self, topic: str) -> NDArray[np.uint16]:
+        """uint16 [count]: what a topic's video packets hold, known from an earlier opening or found now."""
+        rows = self._rows[self.topic(topic).name]
+        kept = np.zeros(len(self._entries), np.uint16)
+        of_file = [np.flatnonzero(self._entries["storage"] == number) for number in range(len(self._storages))]
+        for version, places in zip(self._versions, of_file, strict=True):
+            known = None if version is None else load_packet_contents(version, len(places))
+            if known is not None:
+                kept[places] = known
+        if (kept[rows] == 0).any():
+            kept[rows] = packet_contents(map(partial(self._packet_or_none, topic), range(len(rows))))
+            for storage, version, places in zip(self._storages, self._versions, of_file, strict=True):
+                if version is not None:
+                    save_packet_contents(storage.path, version, kept[places])
+        return kept[rows]
+
+    def _packet_or_none(self, topic: str, index: int) -> VideoPacket | None:
+        """A message's packet; None where it is none or is damaged."""
+        try:
+            return video_packet(self.read_message(topic, index))
+        except MayhemError as error:
+            if is_of_the_disk(error):
+                raise
+            return None
 
     def _kept_stamps(self) -> NDArray[np.int64]:
         """int64 beside `_entries`: the stamps that are known from an earlier opening, UNREAD for the others."""
@@ -531,11 +618,11 @@ def _topics(
         yield Topic(name, usual, types.total())
 
 
-def _stamp_ns(connection: Connection, head: bytes) -> int:
-    """The header's stamp: after ROS 1's sequence number or CDR's encapsulation, four bytes each."""
+def _stamp_ns(connection: Connection, head: bytes, skipped: int) -> int:
+    """The stamp that a message begins with, `skipped` bytes after its start, in seconds and ns of four bytes each."""
     order: Literal["little", "big"] = "big" if connection.encoding == "cdr" and not head[1] & 1 else "little"
-    seconds = int.from_bytes(head[4:8], order, signed=connection.encoding == "cdr")
-    return seconds * 10**9 + int.from_bytes(head[8:12], order)
+    seconds = int.from_bytes(head[skipped : skipped + 4], order, signed=connection.encoding == "cdr")
+    return seconds * 10**9 + int.from_bytes(head[skipped + 4 : skipped + 8], order)
 
 
 def _listed(topics: Sequence[Topic]) -> str:

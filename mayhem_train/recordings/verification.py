@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mayhem_ros.errors import MayhemError
-from mayhem_ros.image_decoding import DecodedImage, decode_with_flaws
+from mayhem_ros.image_decoding import DecodedImage
 from mayhem_train.console import progress_bar, track, warn
 from mayhem_train.recordings.cache import FileVersion
 from mayhem_train.recordings.depth import DepthImage, decode_depth, is_depth_message, is_image_message
@@ -32,7 +32,7 @@ class Verification:
         images: how many of them were decoded.
         damaged: by topic how many messages could not be read or decoded, only topics that have such.
         flawed: by topic how many images were decoded though something is wrong with them: JPEG files with flipped bytes
-            or without an end, raw images whose `step` cannot be true.
+            or without an end, raw images whose `step` cannot be true, a video's pictures that build on damaged ones.
         wrong_files: how often a file contradicts its own checksums or structure, or its hash when last verified.
         problems: one sentence each: what is wrong with the files, the first damaged messages of a topic, images of
             another size than most of their topic.
@@ -112,8 +112,10 @@ def _decoded(recording: Recording, topic: str, index: int) -> DecodedImage | Dep
     message = recording.read_message(topic, index)
     if not is_image_message(message):
         return None
+    if not is_depth_message(message, topic):
+        return recording.read_with_flaws(topic, index)
     with recording.naming(topic, index):
-        return decode_depth(message) if is_depth_message(message, topic) else decode_with_flaws(message)
+        return decode_depth(message)
 
 
 def _hash(path: Path, problems: list[str]) -> str:

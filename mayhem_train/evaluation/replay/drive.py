@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,8 @@ from mayhem_train.evaluation.latency import percentiles
 from mayhem_train.evaluation.playback.playback import PlayedFrame
 from mayhem_train.evaluation.replay.report import FrameCounts, FrameRow, RecordingSummary
 from mayhem_train.evaluation.scoring.scorer import FrameScore, Scorer
-from mayhem_train.recordings.recording import Recording, Topic
+from mayhem_train.recordings.recording import IMAGE, RecordedMessage, Recording, Topic
+from mayhem_train.recordings.video.raw_images import raw_images
 
 
 class Drive:
@@ -24,6 +26,7 @@ class Drive:
     Attributes:
         recording: the recording.
         topic: the topic to play.
+        is_video: whether it holds packets of a video.
         labelled: labelled images by index.
         rows: what became of the frames noted so far.
 
@@ -52,11 +55,23 @@ class Drive:
         topics = {image.topic for image in ours}
         self.topic: Topic = recording.image_topic(topics.pop() if topic is None and len(topics) == 1 else topic)
         self.labelled = {image.index: image for image in ours if image.topic == self.topic.name}
+        self.is_video = recording.is_video(self.topic.name)
         self.rows: list[FrameRow] = []
         self._labels_path = labels_path
         self._intensity_range = intensity_range
         if labels is not None:
             self._refuse_foreign_labels(labels)
+
+    def messages(self) -> Iterator[RecordedMessage]:
+        """What is played, in the order of log time: a video's pictures as raw images, which the node takes."""
+        if self.is_video:
+            return raw_images(self.recording, self.topic.name)
+        return self.recording.messages([self.topic.name])
+
+    @property
+    def played_topic(self) -> Topic:
+        """The topic with the type of what is played."""
+        return replace(self.topic, type=IMAGE) if self.is_video else self.topic
 
     def is_damaged(self, index: int) -> bool:
         """Whether the frame cannot be decoded."""

@@ -16,7 +16,7 @@ from types import FrameType
 from mayhem_ros.errors import UsageError
 from mayhem_ros.model_card import ModelCard
 from mayhem_ros.onnx_model import OnnxModel
-from mayhem_train.console import track
+from mayhem_train.console import error_console, track
 from mayhem_train.datasets.index import DatasetIndex, dataset_hash
 from mayhem_train.evaluation.latency import percentiles
 from mayhem_train.evaluation.playback.playback import PlayedFrame, playback
@@ -126,10 +126,17 @@ def _play(
 ) -> None:
     """Plays one recording to a node of its own and leaves the node's log in `folder`."""
     drive = judge.drives[number]
+    if drive.is_video:
+        error_console.print(
+            f"{drive.topic.name} of {drive.recording.path} is video: its pictures are decoded on the way and sent to "
+            "the node as raw images, rgb8 with the headers as recorded.",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
     with tempfile.TemporaryDirectory(prefix="mayhem-replay-") as workplace:
-        with playback(model, card, drive.topic, domain, Path(workplace), settings, stages) as played:
-            messages = drive.recording.messages([drive.topic.name])
-            frames = played.play(messages, drive.is_damaged)
+        with playback(model, card, drive.played_topic, domain, Path(workplace), settings, stages) as played:
+            frames = played.play(drive.messages(), drive.is_damaged)
             for frame in track(frames, f"replaying {drive.recording.stem}", total=drive.topic.count):
                 judge.note(number, frame)
         shutil.copyfile(Path(workplace) / "node.log", folder / f"node-{drive.recording.stem}.log")

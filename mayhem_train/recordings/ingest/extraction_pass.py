@@ -16,13 +16,11 @@ from typing import Any
 import numpy as np
 
 from mayhem_ros.errors import MayhemError
-from mayhem_ros.image_decoding import decode_with_flaws
-from mayhem_train.recordings.depth import decode_depth
 from mayhem_train.recordings.ingest.claim import write_whole
 from mayhem_train.recordings.ingest.extraction import Extracted
 from mayhem_train.recordings.ingest.places import image_file
 from mayhem_train.recordings.ingest.spool import Names, Spool
-from mayhem_train.recordings.ingest.topics import DEPTH, FILE_KINDS, ChosenTopic
+from mayhem_train.recordings.ingest.topics import COLOUR, DEPTH, FILE_KINDS, ChosenTopic
 from mayhem_train.recordings.recording import Recording
 
 Progress = Callable[[int, int], None]
@@ -98,7 +96,7 @@ class ExtractionPass:
         """Why a message could not be extracted: what happens when it is tried again."""
         chosen = self.topics[number]
         try:
-            self._extracted(chosen, self.recording.read_message(chosen.topic.name, index))
+            self._extracted(chosen, self._message(chosen, index))
         except MayhemError as error:
             return str(error)
         return "It could not be read at first, but can be now: pass --force to ingest again."
@@ -106,8 +104,9 @@ class ExtractionPass:
     def flaw(self, number: int, index: int) -> str:
         """What is wrong with a flawed image that was extracted."""
         chosen = self.topics[number]
-        message = self.recording.read_message(chosen.topic.name, index)
-        return (decode_depth(message) if chosen.kind == DEPTH else decode_with_flaws(message)).flaws[0]
+        if chosen.kind == DEPTH:
+            return self.recording.read_depth(chosen.topic.name, index).flaws[0]
+        return self.recording.read_with_flaws(chosen.topic.name, index).flaws[0]
 
     def _in_order(self, threads: int) -> Iterator[_Work]:
         """The work in the order of time, begun a little before it is given out, so that memory stays flat."""
@@ -152,12 +151,17 @@ class ExtractionPass:
         if chosen.extractor is None:
             return _Work(number, index, log_time_ns, self._recorded_stamp(chosen, index), "", _one_empty_row)
         try:
-            message = self.recording.read_message(chosen.topic.name, index)
+            message = self._message(chosen, index)
         except MayhemError:
             return _Work(number, index, log_time_ns, self._recorded_stamp(chosen, index), "", _nothing)
         stamp_ns, frame_id = _header(message)
         rows = partial(self._extract, number, index, message)
         return _Work(number, index, log_time_ns, stamp_ns, frame_id, rows)
+
+    def _message(self, chosen: ChosenTopic, index: int) -> Any:
+        """A message as its extractor takes it: a video is decoded here, where packets come in their order."""
+        read = self.recording.read_image_message if chosen.kind == COLOUR else self.recording.read_message
+        return read(chosen.topic.name, index)
 
     def _recorded_stamp(self, chosen: ChosenTopic, index: int) -> int:
         """Of a message that is not read; 0 where it has none, or none that can be read."""

@@ -16,6 +16,7 @@ from mayhem_train.recordings.depth import DepthImage, decode_depth
 from mayhem_train.recordings.ingest.extraction import FILE_FIELDS, Extracted
 from mayhem_train.recordings.ingest.png import png_bytes
 from mayhem_train.recordings.ingest.spool import Fields
+from mayhem_train.recordings.video.video_picture import VideoPicture
 
 # OpenCV's compressed float TIFF needs a predictor that few readers know, and thirty times as long.
 _TIFF = [cv2.IMWRITE_TIFF_COMPRESSION, cv2.IMWRITE_TIFF_COMPRESSION_NONE]
@@ -31,8 +32,13 @@ class ColourExtractor:
     fields: Fields = FILE_FIELDS
 
     def extract(self, message: Any) -> Extracted:
-        """Decodes and encodes; raises MayhemError where the message is no colour image that can be decoded."""
-        decoded = decode_with_flaws(message, self.intensity_range)
+        """Decodes what is no picture of a video already, and encodes.
+
+        Raises:
+            MayhemError: the message is no colour image that can be decoded.
+        """
+        is_decoded = isinstance(message, VideoPicture)
+        decoded = message.decoded if is_decoded else decode_with_flaws(message, self.intensity_range)
         image = decoded.pixels
         height, width = image.shape[:2]
         if self.form == "jpg" and hasattr(message, "format") and bytes(message.data[:2]) == b"\xff\xd8":

@@ -14,7 +14,7 @@ from mayhem_train.recordings.ingest.imu import ImuExtractor
 from mayhem_train.recordings.ingest.options import NONE, IngestOptions
 from mayhem_train.recordings.ingest.places import topic_place
 from mayhem_train.recordings.ingest.poses import POSE_TYPES, TRANSFORMS, PoseExtractor, TransformsExtractor
-from mayhem_train.recordings.recording import COMPRESSED_IMAGE, IMAGE, Recording, Topic
+from mayhem_train.recordings.recording import IMAGES, Recording, Topic
 
 COLOUR, DEPTH, CLOUDS, IMU, POSES, TRANSFORM, CAMERA_INFO = (
     "colour",
@@ -122,7 +122,7 @@ def _require_extractable(recording: Recording, topic: Topic) -> None:
 
 
 def _kind(recording: Recording, topic: Topic) -> str | None:
-    if topic.type not in (IMAGE, COMPRESSED_IMAGE):
+    if topic.type not in IMAGES:
         return _KINDS.get(topic.type)
     return DEPTH if recording.is_depth(topic) else COLOUR
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.intensity_range import IntensityRange
+from mayhem_train.recordings.failing_disk import is_of_the_disk
 from mayhem_train.recordings.frame import frame_name
 from mayhem_train.recordings.pruning.kept_frames import AuditRow
 from mayhem_train.recordings.pruning.similarity import Reference, to_grey
@@ -101,7 +102,8 @@ def select_frames(
             decoded = read(index)
             image = to_grey(decoded.pixels)
         except MayhemError as error:
-            _raise_unless_of_message(error)
+            if is_of_the_disk(error):
+                raise
             decision = _Decision(None, False, f"cannot be decoded: {_reason(error)}")
         else:
             decision = _decide(last, image, settings.limit)
@@ -156,15 +158,6 @@ def _decide(last: _LastKept | None, image: NDArray[np.uint8], limit: float) -> _
 
 def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[1]}x{shape[0]}"
-
-
-def _raise_unless_of_message(error: MayhemError) -> None:
-    """Raises the error where it is the disk's: the same frame may be readable tomorrow."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno is not None:  # bz2 raises one without for damaged data
-            raise error
-        cause = cause.__cause__
 
 
 def _reason(error: MayhemError) -> str:

@@ -1,0 +1,1 @@
+"""Cameras that record video: any picture of it by its place, decoded from where decoding may begin."""
