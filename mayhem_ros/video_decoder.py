@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mayhem_ros.decoded_image import MAX_PIXELS
-from mayhem_ros.errors import MayhemError
+from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.video_bitstream import START_CODE, units
 from mayhem_ros.video_packets import TITLES
 
@@ -43,7 +43,8 @@ class VideoDecoder:
         max_pixels: larger pictures are refused before memory is taken for them; without it `MAX_PIXELS`.
 
     Raises:
-        MayhemError: PyAV is not installed, or cannot decode this codec.
+        UsageError: PyAV is not installed.
+        MayhemError: it cannot decode this codec.
     """
 
     def __init__(self, codec: str, max_pixels: int | None = None) -> None:
@@ -114,7 +115,7 @@ def _pyav(codec: str) -> Any:
         import av
         import av.logging
     except ImportError as error:
-        raise MayhemError(
+        raise UsageError(
             f"The images are {TITLES[codec]} video, which needs PyAV ({error}): install it with pip install av."
         ) from error
     av.logging.set_level(av.logging.WARNING)  # what it says is caught above

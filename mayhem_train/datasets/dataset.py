@@ -57,7 +57,7 @@ class FrameDataset(Dataset[Sample | UnreadableFrame]):
         self.transform = transform
         self.mosaic = mosaic
         self.skip_unreadable = skip_unreadable
-        self._reader = FrameReader(index.images, recordings, images, distro, index.intensity_range)
+        self._reader = FrameReader(index.images, recordings, images, distro, index.intensity_range, repeatedly=True)
         self._numbers = {c.id: number for number, c in enumerate(index.things, start=1)}
 
     def __len__(self) -> int:

@@ -38,6 +38,8 @@ class FrameReader:
         images: folder of extracted images, PNG or JPEG.
         distro: where recordings carry no message definitions, the ROS distribution whose definitions to take.
         intensity_range: what 16-bit cameras show; the index or the model that sees the frames says it.
+        repeatedly: the frames will be asked for again and again in any order, so that those of videos are kept in the
+            cache folder once they are decoded.
 
     Raises:
         MayhemError: a recording or an image is missing, or a file's name leaves the folder; the sentence names it.
@@ -50,6 +52,8 @@ class FrameReader:
         images: Path | None = None,
         distro: str | None = None,
         intensity_range: IntensityRange | None = None,
+        *,
+        repeatedly: bool = False,
     ) -> None:
         self.intensity_range = intensity_range
         self._images = images
@@ -57,11 +61,14 @@ class FrameReader:
         self._paths: dict[str, Path] = {}
         self._opened: dict[str, Recording] = {}
         self._given: set[str] = set()  # warnings
+        self._repeated: dict[str, dict[str, set[int]]] = {}
         from_recordings: dict[str, LabelledImage] = {}
         for frame in frames:
             path = self._file(frame)
             if path is None:
                 from_recordings.setdefault(frame.recording, frame)
+                if repeatedly:
+                    self._repeated.setdefault(frame.recording, {}).setdefault(frame.topic, set()).add(frame.index)
             elif not path.is_file():
                 raise MayhemError(
                     f"The image {quoted(frame.file_name)} of the dataset index is not in {images}: "
@@ -132,7 +139,10 @@ class FrameReader:
 
     def _recording(self, frame: LabelledImage) -> Recording:
         if frame.recording not in self._opened:
-            self._opened[frame.recording] = Recording(self._paths[frame.recording], distro=self._distro)
+            recording = Recording(self._paths[frame.recording], distro=self._distro)
+            for topic, indices in self._repeated.get(frame.recording, {}).items():
+                recording.keep_pictures(topic, indices)
+            self._opened[frame.recording] = recording
         return self._opened[frame.recording]
 
 

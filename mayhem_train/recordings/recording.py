@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -48,6 +49,7 @@ from mayhem_train.recordings.locating import (
 )
 from mayhem_train.recordings.message_types import MessageTypes
 from mayhem_train.recordings.storages.storage import Connection, Storage, StorageIndex
+from mayhem_train.recordings.video.kept_pictures import KeptPictures
 from mayhem_train.recordings.video.packet_contents import packet_contents
 from mayhem_train.recordings.video.video_camera import VideoCamera
 from mayhem_train.recordings.video.video_picture import VideoPicture, header_of
@@ -136,6 +138,7 @@ class Recording:
         self._stamps_ns = self._kept_stamps()
         self._rows = _rows_by_topic(self._entries, self._connections)
         self._videos: dict[str, VideoCamera] = {}
+        self._kept_pictures: dict[str, KeptPictures] = {}
         count = len(self._entries)
         if files.message_count is not None and count != files.message_count:
             problems.append(f"{self.path} holds {count} messages, but its metadata.yaml counts {files.message_count}.")
@@ -327,8 +330,21 @@ class Recording:
             MayhemError: the system refuses to read the files.
         """
         if topic not in self._videos:
-            self._videos[topic] = VideoCamera(partial(self._packet, topic), self._packet_contents(topic))
+            video = VideoCamera(partial(self._packet, topic), self._packet_contents(topic))
+            if topic in self._kept_pictures:
+                video.keep(self._kept_pictures[topic])
+            self._videos[topic] = video
         return self._videos[topic]
+
+    def keep_pictures(self, topic: str, indices: Collection[int]) -> None:
+        """Says that these images will be asked for again and again in any order.
+
+        Where the topic is a video, they are then kept in the cache folder once they are decoded.
+        """
+        versions = [f"{version.place} {version.name}" for version in self._versions if version is not None]
+        if len(versions) == len(self._versions):
+            content = hashlib.sha256(" ".join([*versions, topic]).encode()).hexdigest()[:16]
+            self._kept_pictures[topic] = KeptPictures(f"{self.stem[:40]}-{content}", indices)
 
     def read_depth(self, topic: str, index: int) -> DepthImage:
         """A depth message's pixels exactly as recorded: uint16 or float32 [H, W], and the metres of one unit.
@@ -547,6 +563,8 @@ class Recording:
         """Says in an error which message it was."""
         try:
             yield
+        except UsageError:
+            raise  # no message could be read
         except MayhemError as error:
             raise MayhemError(f"Message {index} on {topic} of {self.path} cannot be read: {error}") from error
 

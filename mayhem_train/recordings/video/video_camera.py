@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from mayhem_ros.errors import MayhemError
+from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.image_decoding import DecodedImage
 from mayhem_ros.video_bitstream import Content, parameter_units, unit_kind
 from mayhem_ros.video_decoder import DecodedPicture, VideoDecoder, with_start_codes
@@ -16,6 +16,7 @@ from mayhem_ros.video_packets import TITLES, VideoPacket
 from mayhem_train.recordings.failing_disk import is_of_the_disk
 from mayhem_train.recordings.storages.per_process import PerProcess
 from mayhem_train.recordings.video.decoding_starts import NOWHERE, decoding_starts
+from mayhem_train.recordings.video.kept_pictures import KeptPictures
 
 _LONGEST_DELAY = 32  # packets until a picture comes out: no codec holds back more than 16
 _FARTHEST_PARAMETERS = 64  # messages with parameter sets that are looked through for those of a key frame
@@ -42,13 +43,54 @@ class VideoCamera:
         self.contents = contents
         self.starts = decoding_starts(contents)
         self._run: PerProcess[_Run] = PerProcess(_Run)
+        self._kept: KeptPictures | None = None
 
     def picture(self, index: int) -> DecodedImage:
         """The picture of a packet, damaged where it or one on which it builds is damaged or missing.
 
         Raises:
-            MayhemError: no picture comes of the packet, or PyAV is missing.
+            UsageError: PyAV is not installed.
+            MayhemError: no picture comes of the packet.
         """
+        kept = self._kept
+        if kept is None or index not in kept.wanted:
+            return self._picture(index)
+        picture = kept.load(index)
+        return self._fill(kept, index) if picture is None else picture
+
+    def keep(self, kept: KeptPictures) -> None:
+        """Lets the pictures that it wants be decoded once: whoever asks for one has all that build on the same packet
+        decoded and kept, so that no order of asking decodes a packet twice."""
+        self._kept = kept
+
+    def _fill(self, kept: KeptPictures, index: int) -> DecodedImage:
+        first = self.starts.first[index]
+        with kept.filling(int(first)):
+            picture = kept.load(index)  # another process may just have filled it in
+            if picture is not None:
+                return picture
+            asked: DecodedImage | MayhemError | None = None
+            for place in np.flatnonzero(self.starts.first == first).tolist() if first != NOWHERE else [index]:
+                if place not in kept.wanted:
+                    continue
+                result = self._picture_or_problem(place)
+                kept.save(place, result)
+                asked = result if place == index else asked
+            self.close()  # there may be many recordings, and the next picture is hardly ever decoded from here on
+        if isinstance(asked, DecodedImage):
+            return asked
+        assert asked is not None
+        raise asked
+
+    def _picture_or_problem(self, index: int) -> DecodedImage | MayhemError:
+        try:
+            return self._picture(index)
+        except MayhemError as error:
+            if isinstance(error, UsageError) or is_of_the_disk(error):
+                raise
+            return error
+
+    def _picture(self, index: int) -> DecodedImage:
         picture = self._decoded(index)
         flaw = self._flaw(picture)
         return DecodedImage(picture.rgb(), (flaw,) if flaw else (), is_damaged=flaw is not None)
