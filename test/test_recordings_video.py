@@ -53,7 +53,7 @@ def test_a_video_is_read_as_any_camera(tmp_path: Path, kind: str, said: str, cod
             assert error(read(recording, index), scene(index + 1)) > CLOSE
 
 
-@pytest.mark.parametrize("form", ["mcap", "db3", "bag"])
+@pytest.mark.parametrize("form", ["mcap", "db3", "db3 without definitions", "bag"])
 @pytest.mark.parametrize("kind", [COMPRESSED_IMAGE, FFMPEG_PACKET, COMPRESSED_VIDEO])
 def test_every_format_gives_the_frame_and_its_stamp(tmp_path: Path, form: str, kind: str) -> None:
     packets = [data for _, data in encode(frames=7)]

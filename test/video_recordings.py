@@ -133,7 +133,7 @@ def message(types: Any, kind: str, said: str, index: int, data: bytes) -> Any:
 def record(
     path: Path, packets: Sequence[bytes], kind: str = COMPRESSED_IMAGE, said: str = "h264", *, form: str = "mcap"
 ) -> Path:
-    """A recording of the packets, one a message; `form` is mcap, db3 or bag."""
+    """A recording of the packets, one a message; `form` is mcap, db3, "db3 without definitions" or bag."""
     if form == "bag":
         path = path.with_suffix(".bag")
         with Ros1Writer(path) as writer:
@@ -142,8 +142,9 @@ def record(
                 made = ROS1.serialize_ros1(message(ROS1, kind, said, index, data), kind)
                 writer.write(connection, START_NS + index * PERIOD_NS, made)
         return path
-    plugin = StoragePlugin.SQLITE3 if form == "db3" else StoragePlugin.MCAP
-    with Ros2Writer(path, version=9, storage_plugin=plugin) as writer:
+    plugin = StoragePlugin.SQLITE3 if form.startswith("db3") else StoragePlugin.MCAP
+    version = 8 if form.endswith("without definitions") else 9
+    with Ros2Writer(path, version=version, storage_plugin=plugin) as writer:
         connection = writer.add_connection(TOPIC, kind, typestore=ROS2)
         for index, data in enumerate(packets):
             made = ROS2.serialize_cdr(message(ROS2, kind, said, index, data), kind)

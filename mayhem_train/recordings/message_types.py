@@ -13,6 +13,7 @@ from rosbags.typesys.store import Typestore
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.recordings.camera_makers import split_depth_unit
 from mayhem_train.recordings.storages.storage import Connection
+from mayhem_train.recordings.video.definitions import DEFINITIONS
 
 HEADER = "std_msgs/msg/Header"
 TIME = "builtin_interfaces/msg/Time"
@@ -156,6 +157,8 @@ def _typestore(connection: Connection, distro: Stores | None) -> Typestore:
     default = _default_types(connection.encoding, distro)
     typestore.fielddefs = {**default.fielddefs, **typestore.fielddefs}
     typestore.types = {**default.types, **typestore.types}
+    if connection.type in DEFINITIONS and connection.type not in typestore.fielddefs:
+        typestore.register(get_types_from_msg(DEFINITIONS[connection.type], connection.type))
     if connection.type not in typestore.fielddefs:
         raise MayhemError(
             f"The type {connection.type} of {connection.topic} is unknown and the recording has no definition of it: "

@@ -49,6 +49,7 @@ from mayhem_train.recordings.locating import (
 )
 from mayhem_train.recordings.message_types import MessageTypes
 from mayhem_train.recordings.storages.storage import Connection, Storage, StorageIndex
+from mayhem_train.recordings.video.definitions import COMPRESSED_VIDEO, FFMPEG_PACKET
 from mayhem_train.recordings.video.kept_pictures import KeptPictures
 from mayhem_train.recordings.video.packet_contents import packet_contents
 from mayhem_train.recordings.video.video_camera import VideoCamera
@@ -59,8 +60,7 @@ __all__ = ["RecordedMessage", "Recording", "Topic", "find_recordings"]
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED_IMAGE = "sensor_msgs/msg/CompressedImage"
-VIDEO = ("ffmpeg_image_transport_msgs/msg/FFMPEGPacket", "foxglove_msgs/msg/CompressedVideo")
-IMAGES = (IMAGE, COMPRESSED_IMAGE, *VIDEO)
+IMAGES = (IMAGE, COMPRESSED_IMAGE, FFMPEG_PACKET, COMPRESSED_VIDEO)
 """The types of cameras' messages."""
 
 _BATCH = 4096
