@@ -16,6 +16,7 @@ from vision_msgs.msg import Detection2DArray, LabelInfo
 from mayhem_ros.health import Health
 from mayhem_ros.image_decoding import sixteen_bit_samples
 from mayhem_ros.intensity_range import SampleCounts
+from mayhem_ros.live_video import LivePicture, LiveVideo
 from mayhem_ros.messages import detections_message, image_message, label_info_message
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_ros.overlay import draw_prediction
@@ -50,6 +51,7 @@ class Camera:
         self._node = node
         self._model = model
         self._subscription: Any = None
+        self._video = LiveVideo()
         self._publishers: dict[str, Any] = {}
         self._judged = model.card.input.intensity_range is not None
         if model.detects:
@@ -64,6 +66,7 @@ class Camera:
     def start(self, parameters: Parameters, receive: Callable[[Camera, Any], None]) -> None:
         """Announces the classes, then subscribes: `receive` gets every message. The node must be active."""
         self.health = Health()  # counts run from here, as the mailbox's do
+        self._video = LiveVideo(parameters.max_pixels)
         self.announce(parameters)
         compressed = self.topic.endswith("/compressed")
         if parameters.image_type != "auto":
@@ -75,12 +78,16 @@ class Camera:
             QoSProfile(depth=parameters.queue_depth, reliability=ReliabilityPolicy[parameters.reliability.upper()]),
         )
 
+    def opened(self, message: Any) -> list[Any]:
+        """What is to be seen of a message; every packet of a video must come by, in its order."""
+        return self._video.open(message)
+
     def few_levels(self, message: Any) -> str | None:
         """A sentence where the first 16-bit image that shows anything keeps few grey levels at full range.
 
         None for all others, and where the model's card has an intensity range. The image can be decoded.
         """
-        if self._judged:
+        if self._judged or isinstance(message, LivePicture):
             return None
         samples = sixteen_bit_samples(message)
         counts = SampleCounts()

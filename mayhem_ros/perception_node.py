@@ -36,6 +36,7 @@ from mayhem_ros.ending import ignore_signals, on_signals
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.health import FrameTiming
 from mayhem_ros.image_decoding import decode_with_flaws
+from mayhem_ros.live_video import LivePicture
 from mayhem_ros.mailbox import Mailbox
 from mayhem_ros.onnx_model import OnnxModel
 from mayhem_ros.parameters import Parameters, changes, declare_parameters, read_parameters
@@ -203,7 +204,9 @@ class PerceptionNode(LifecycleNode):
     def _receive(self, camera: Camera, message: Any) -> None:
         camera.health.received()
         if self._mailbox is not None:
-            self._mailbox.put(camera.topic, _Frame(camera, message, time.perf_counter()))
+            received = time.perf_counter()
+            for opened in camera.opened(message):
+                self._mailbox.put(camera.topic, _Frame(camera, opened, received))
 
     def _work(self, mailbox: Mailbox[_Frame]) -> None:
         """The working thread: cameras whose images have the same size share one pass of the model."""
@@ -231,7 +234,10 @@ class PerceptionNode(LifecycleNode):
         """The frame's image; what is wrong with it is counted, and said of the camera's first such frame."""
         assert self._model is not None
         shown = self._model.card.input.intensity_range
-        decoded = decode_with_flaws(frame.message, shown, max_pixels=self._settings.max_pixels)
+        if isinstance(frame.message, LivePicture):
+            decoded = frame.message.decoded()
+        else:
+            decoded = decode_with_flaws(frame.message, shown, max_pixels=self._settings.max_pixels)
         if decoded.is_damaged and self._settings.damaged_images == "refuse":
             raise MayhemError(f"The image is damaged ({decoded.flaws[0]}), and damaged_images is refuse.")
         if decoded.flaws and frame.camera.health.flawed(decoded.flaws[0]) == 1:
