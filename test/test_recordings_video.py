@@ -189,6 +189,13 @@ def test_empty_messages_and_pictures_among_the_packets_take_nothing_from_the_oth
         assert error(read(recording, 7), scene(5)) < CLOSE
 
 
+def test_sizes_go_with_the_pictures_and_are_known_from_their_key_frames(tmp_path: Path) -> None:
+    small, large = encode(frames=7), encode(pictures=[scene(index, 180, 240) for index in range(7)])
+    with Recording(record(tmp_path / "drive", [data for _, data in [*small, *large]])) as recording:
+        assert [recording.image_size(TOPIC, index) for index in (9, 6, 13)] == [(240, 180), (160, 120), (240, 180)]
+        assert [read(recording, index).shape for index in (6, 9)] == [(120, 160, 3), (180, 240, 3)]
+
+
 def test_a_picture_of_an_absurd_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mayhem_ros.video_decoder.MAX_PIXELS", 10_000)
     with (

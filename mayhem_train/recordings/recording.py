@@ -211,6 +211,8 @@ class Recording:
 
     def is_video(self, topic: str) -> bool:
         """Whether a topic's images are packets of a video: what its first message is that can be read."""
+        if topic in self._videos:
+            return True
         for index in range(min(self.topic(topic).count, _LOOKED_AT)):
             try:
                 return video_packet(self.read_message(topic, index)) is not None
@@ -293,11 +295,11 @@ class Recording:
             return decode_with_flaws(message, intensity_range)
 
     def image_size(self, topic: str, index: int) -> tuple[int, int]:
-        """(width, height) in pixels of an image message, by the head of its bytes where that says it.
+        """(width, height) in pixels of an image message, by the head of its bytes or the key frame before it.
 
         Raises:
             UsageError: there is no such topic.
-            MayhemError: as `read_image`.
+            MayhemError: as `read_image`, but a video's picture itself is not decoded.
         """
         entry = self._entry(self._row(topic, index))
         connection = self._connections[entry.connection]
@@ -306,6 +308,9 @@ class Recording:
                 size = size_in_head(connection.type, connection.encoding, self._read(entry, IMAGE_HEAD))
             if size is not None:
                 return size
+        if self.is_video(topic):
+            with self.naming(topic, index):
+                return self.video(topic).size(index)
         height, width = self.read_image(topic, index).shape[:2]
         return width, height
 

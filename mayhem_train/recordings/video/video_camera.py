@@ -44,6 +44,7 @@ class VideoCamera:
         self.starts = decoding_starts(contents)
         self._run: PerProcess[_Run] = PerProcess(_Run)
         self._kept: KeptPictures | None = None
+        self._sizes: dict[int, tuple[int, int]] = {}
 
     def picture(self, index: int) -> DecodedImage:
         """The picture of a packet, damaged where it or one on which it builds is damaged or missing.
@@ -57,6 +58,18 @@ class VideoCamera:
             return self._picture(index)
         picture = kept.load(index)
         return self._fill(kept, index) if picture is None else picture
+
+    def size(self, index: int) -> tuple[int, int]:
+        """(width, height) of a packet's picture, which is that of the one that decoding begins with.
+
+        Raises:
+            UsageError, MayhemError: as `picture`, of the latter.
+        """
+        first = int(self.starts.first[index])
+        if first not in self._sizes:
+            frame = self._decoded(index if first == NOWHERE else first).frame
+            self._sizes[first] = frame.width, frame.height
+        return self._sizes[first]
 
     def keep(self, kept: KeptPictures) -> None:
         """Lets the pictures that it wants be decoded once: whoever asks for one has all that build on the same packet
