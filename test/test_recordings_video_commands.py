@@ -42,7 +42,8 @@ def test_inspect_shows_size_codec_key_frame_distance_and_rate(
     assert (topic["width"], topic["height"], topic["encoding"], topic["key_distance"]) == (WIDTH, HEIGHT, "h264", 5)
     assert (topic["rate_hz"], topic["duplicated_stamps"]) == (10.0, 0)
     assert main(["inspect", str(path)]) == 0
-    assert f"{WIDTH}x{HEIGHT} h264, a key frame every 5" in capsys.readouterr().out
+    assert (topic["codec"], topic["key_frames"]) == ("H.264", 3)
+    assert f"{WIDTH}x{HEIGHT} H.264 (h264)" in capsys.readouterr().out
 
 
 def test_inspect_counts_what_cannot_be_decoded_or_is_not_whole(

@@ -87,8 +87,12 @@ def _verified(verification: Verification) -> str:
 
 def _image(topic: TopicReport) -> str:
     size = "" if topic.width is None else f"{topic.width}x{topic.height} "
-    keys = "" if topic.key_distance is None else f", a key frame every {topic.key_distance}"
-    return f"{size}{topic.encoding or ''}{keys}"
+    if topic.codec is None:
+        return f"{size}{topic.encoding or ''}"
+    keys = f"{topic.key_frames} key frame{'' if topic.key_frames == 1 else 's'}"
+    if topic.key_distance is not None:
+        keys = f"a key frame every {topic.key_distance}"
+    return f"{size}{topic.codec} ({topic.encoding}), {keys}"
 
 
 def _size(size: float) -> str:

@@ -32,7 +32,9 @@ class TopicReport:
         duplicated_stamps: messages whose header stamp is the one of the message before; None without headers.
         backward_stamps: messages whose header stamp is earlier than the one of the message before.
         width, height, encoding: as in `ImageSample`; None for other types.
-        key_distance: of a video the usual number of packets from one key frame to the next.
+        codec: of a video, as "H.264".
+        key_frames: how many of a video's packets decoding may begin with.
+        key_distance: the usual number of packets from one to the next; None with fewer than two.
         gaps: how many times are longer than twice the median one by the same clock, None with fewer than two messages.
         clock: "stamp", since messages are often logged in bursts; "log_time" where there are no headers, or their
             stamps are zero, all the same, or jump.
@@ -50,6 +52,8 @@ class TopicReport:
     encoding: str | None = None
     gaps: int | None = None
     clock: str = "log_time"
+    codec: str | None = None
+    key_frames: int | None = None
     key_distance: int | None = None
 
 
@@ -221,6 +225,8 @@ def _topic(recording: Recording, topic: Topic, times: _Times, problems: list[str
         encoding=image.encoding,
         gaps=int((waits > 2 * median).sum()) if len(waits) else None,
         clock=times.clock,
+        codec=None if video is None else video.codec,
+        key_frames=None if video is None else video.key_frames,
         key_distance=None if video is None else video.key_distance,
     )
 

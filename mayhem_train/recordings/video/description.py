@@ -14,10 +14,14 @@ class VideoDescription:
     """A video.
 
     Attributes:
+        codec: as "H.264", of the first packet.
+        key_frames: how many packets decoding may begin with.
         key_distance: the usual number of packets from one key frame to the next; None with fewer than two.
         problems: one sentence each: what cannot be decoded, or not whole.
     """
 
+    codec: str
+    key_frames: int
     key_distance: int | None
     problems: tuple[str, ...]
 
@@ -46,4 +50,4 @@ def describe_video(recording: Recording, topic: str) -> VideoDescription:
         problems.append(
             f"Packets are missing at {gaps} places {where}: pictures from there to the next key frame are flawed."
         )
-    return VideoDescription(video.starts.distance, tuple(problems))
+    return VideoDescription(video.codec, len(video.starts.keys), video.starts.distance, tuple(problems))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,6 +46,14 @@ class VideoCamera:
         self._run: PerProcess[_Run] = PerProcess(_Run)
         self._kept: KeptPictures | None = None
         self._sizes: dict[int, tuple[int, int]] = {}
+
+    @property
+    def codec(self) -> str:
+        """What the first packet is that can be read, as "H.264"; empty where there is none."""
+        for index in range(len(self.contents)):
+            with suppress(MayhemError):
+                return TITLES[self._read(index).codec]
+        return ""
 
     def picture(self, index: int) -> DecodedImage:
         """The picture of a packet, damaged where it or one on which it builds is damaged or missing.
