@@ -193,3 +193,17 @@ def test_wrong_usage_is_no_fault_of_the_labels(tmp_path: Path) -> None:
     assert faults.by_kind() == ["1 x line that is wrong", "1 x shape that cannot be"]
     with pytest.raises(MayhemError, match="a line"), Faults().noting():
         raise LabelError("a line is wrong.", "line that is wrong")
+
+
+def test_annotations_of_an_id_that_two_images_share_are_of_neither(tmp_path: Path, recordings: Path) -> None:
+    path = coco(tmp_path / "a.json", {"bbox": [1, 2, 3, 4]}, {"bbox": [1, 2, 3, 4], "image_id": 2})
+    content = json.loads(path.read_text())
+    size = {"width": WIDTH, "height": HEIGHT}
+    content["images"] = [{"id": i, "file_name": f"drive-a-00000{n}.png", **size} for n, i in enumerate((0, 0, 2))]
+    path.write_text(json.dumps(content))
+    assert command(tmp_path, recordings, "import-coco", path, "--skip-faulty") == 0
+    assert [image.index for image in DatasetIndex.load(tmp_path / "index.json").images] == [2]
+
+
+def test_a_confidence_beyond_one_is_wrong_usage(tmp_path: Path, recordings: Path) -> None:
+    assert yolo(tmp_path, recordings, "--min-confidence", "7", a_000000=GOOD) == 2

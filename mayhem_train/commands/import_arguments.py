@@ -126,9 +126,9 @@ def run_import(
             console.print(f"  {line}", soft_wrap=True, markup=False)
     if set(imported.labelled_splits) - {"train"} and not arguments.labelled_splits:
         splits = ", ".join(f"{split} {count}" for split, count in sorted(imported.labelled_splits.items()))
-        frames = "1 frame is" if imported.moved == 1 else f"{imported.moved or 'no'} frames are"
+        moved = "1 frame is" if imported.moved == 1 else f"{imported.moved or 'no'} frames are"
         console.print(
-            f"the labels carry splits of their own ({splits}), and {frames} in another one here: pass "
+            f"the labels carry splits of their own ({splits}), and {moved} in another one here: pass "
             "--labelled-splits to take them",
             soft_wrap=True,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from mayhem_ros.errors import UsageError
 from mayhem_train.commands.import_arguments import add_import_arguments, add_video_recording, run_import
 from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.datasets.annotations.classes import read_class_map
@@ -46,6 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Does the work and returns the exit code."""
     labels = (path for folder in arguments.files for path in label_files(folder))
     refuse_inputs_within(arguments.out, [arguments.names, *labels])
+    if arguments.min_confidence is not None and not 0 <= arguments.min_confidence <= 1:
+        raise UsageError(f"--min-confidence is {arguments.min_confidence:g}: choose a value from 0 to 1.")
     description = read_description(arguments.names)
     classes = None if arguments.classes is None else read_class_map(arguments.classes)
 

@@ -223,6 +223,8 @@ def _images(content: dict[str, Any], path: Path, frames: RecordedFrames, faults:
                     "image without a name",
                 )
             if key in names:
+                if names[key] != last_part(file_name):
+                    images[key] = None  # nobody knows which of the two its annotations are of
                 raise LabelError(
                     f"{path}: the images {quoted(names[key])} and {quoted(file_name)} share the id {quoted(key)}: "
                     "give each an id of its own.",
