@@ -37,6 +37,8 @@ def read(recording: Recording, index: int) -> np.ndarray:
         (FFMPEG_PACKET, "h264;yuv420p;bgr8;bgr8", "h264"),
         (FFMPEG_PACKET, "hevc_nvenc", "hevc"),
         (FFMPEG_PACKET, "av1", "av1"),
+        (FFMPEG_PACKET, "libvpx", "vp8"),
+        (FFMPEG_PACKET, "mjpeg", "mjpeg"),
         (FFMPEG_PACKET, "libsvtav1", "av1"),
         (COMPRESSED_VIDEO, "h264", "h264"),
         (COMPRESSED_VIDEO, "h265", "hevc"),

@@ -34,7 +34,14 @@ for name, text in DEFINITIONS.items():
     ROS2.register(get_types_from_msg(text, name))
     ROS1.register(get_types_from_msg(text.replace("builtin_interfaces/Time", "time"), name))
 
-ENCODERS = {"h264": "libx264", "hevc": "libx265", "av1": "libsvtav1", "vp9": "libvpx-vp9", "vp8": "libvpx"}
+ENCODERS = {
+    "h264": "libx264",
+    "hevc": "libx265",
+    "av1": "libsvtav1",
+    "vp9": "libvpx-vp9",
+    "vp8": "libvpx",
+    "mjpeg": "mjpeg",
+}
 
 
 def scene(index: int, height: int = HEIGHT, width: int = WIDTH) -> np.ndarray:
@@ -63,7 +70,7 @@ def encode(
     pictures = pictures if pictures is not None else [scene(index) for index in range(frames)]
     height, width = pictures[0].shape[:2]
     encoder = av.CodecContext.create(ENCODERS[codec], "w")
-    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuvj420p" if codec == "mjpeg" else "yuv420p"
     encoder.framerate, encoder.time_base = Fraction(10), Fraction(1, 10)
     encoder.gop_size, encoder.max_b_frames = key_distance, b_frames
     encoder.thread_count = 1
@@ -85,7 +92,7 @@ def encode(
     for index, picture in enumerate(pictures):
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         if colour is None:
-            frame = frame.reformat(format="yuv420p")
+            frame = frame.reformat(format=encoder.pix_fmt)
         else:
             frame = frame.reformat(format="yuv420p", dst_colorspace=colour[0], dst_color_range=colour[1])
             frame.colorspace, frame.color_range = colour
