@@ -124,7 +124,8 @@ def run_import(
         console.print(f"left out as faulty (all are listed in {listed_in}):", soft_wrap=True, markup=False)
         for line in faults.by_kind():
             console.print(f"  {line}", soft_wrap=True, markup=False)
-    if set(imported.labelled_splits) - {"train"} and not arguments.labelled_splits:
+    carried = set(imported.labelled_splits) - {"train"} and not arguments.labelled_splits
+    if carried and (imported.moved or plan == SplitPlan()):
         splits = ", ".join(f"{split} {count}" for split, count in sorted(imported.labelled_splits.items()))
         moved = "1 frame is" if imported.moved == 1 else f"{imported.moved or 'no'} frames are"
         console.print(
