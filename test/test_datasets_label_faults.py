@@ -103,6 +103,7 @@ def test_the_list_of_an_earlier_import_goes_with_the_faults(tmp_path: Path, reco
     assert not (tmp_path / "index.faults.log").exists()
     (tmp_path / "index.faults.log").write_text("mine")
     assert yolo(tmp_path, recordings, a_000000=GOOD) == 0
+    assert yolo(tmp_path, recordings, a_000000=BAD_CLASS) == 2
     assert (tmp_path / "index.faults.log").read_text() == "mine"
 
 

@@ -99,9 +99,10 @@ class Faults:
             MayhemError: it cannot be written.
             UsageError: what is there is no such list.
         """
+        earlier = path.is_file() and path.read_bytes().startswith(_HEAD.encode())
         if self.found:
             lines = [f"{_HEAD}: {len(self.found)}", *self.by_kind(), "", *(fault.sentence for fault in self.found)]
-            with whole_file(path, force=True) as partial:
+            with whole_file(path, force=earlier) as partial:
                 partial.write_text("\n".join(lines) + "\n", encoding="utf-8", errors="backslashreplace")
-        elif path.is_file() and path.read_bytes().startswith(_HEAD.encode()):
+        elif earlier:
             path.unlink()
