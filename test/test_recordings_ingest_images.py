@@ -118,6 +118,52 @@ def test_the_jpeg_quality_is_95_unless_another_is_asked_for(tmp_path: Path) -> N
     ]
 
 
+EXIF = b"Exif\0\0MM\0\x2a\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"  # turned by a quarter
+XMP = b'http://ns.adobe.com/xap/1.0/\0<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+def test_a_copied_jpeg_has_no_orientation_that_label_tools_would_follow(tmp_path: Path) -> None:
+    upright = jpeg_bytes(colour_pixels(0, 16, 24))
+    tags = b"".join(b"\xff\xe1" + struct.pack(">H", len(tag) + 2) + tag for tag in (EXIF, XMP))
+    comment = b"\xff\xfe\0\x06kept"
+    recorded = upright[:20] + tags + comment + upright[20:]
+    assert Image.open(io.BytesIO(recorded)).getexif()[274] == 6
+    folder = ingest(tmp_path, [jpeg(COLOUR, STAMPS[0], recorded)], "--colour", "jpg")
+    written = all_bytes(folder / "colour")["cam-image/drive-000000.jpg"]
+    assert written == upright[:20] + comment + upright[20:]
+    assert 274 not in Image.open(io.BytesIO(written)).getexif()
+
+
+def test_a_copied_jpeg_without_an_end_gets_one_and_is_counted(tmp_path: Path) -> None:
+    whole = jpeg_bytes(colour_pixels(0, 16, 24))
+    folder = ingest(tmp_path, [jpeg(COLOUR, STAMPS[0], whole[:-2])], "--colour", "jpg")
+    assert all_bytes(folder / "colour") == {"cam-image/drive-000000.jpg": whole}
+    (topic,) = json.loads((folder / "ingest.json").read_text())["topics"]
+    assert topic["flaws"] == [{"index": 0, "reason": "its end marker is missing"}]
+
+
+def test_a_mosaic_is_not_copied_but_written_in_colour(tmp_path: Path) -> None:
+    data = jpeg_bytes(np.full((16, 24), 90, np.uint8))
+    message = compressed_image(COLOUR, STAMPS[0], "bayer_rggb8; jpeg compressed ", data)
+    folder = ingest(tmp_path, [message], "--colour", "jpg")
+    written = all_bytes(folder / "colour")["cam-image/drive-000000.jpg"]
+    assert cv2.imdecode(np.frombuffer(written, np.uint8), cv2.IMREAD_UNCHANGED).shape == (16, 24, 3)
+
+
+def test_a_wrong_step_is_said_once_and_every_frame_counted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    def make(types: Any) -> Any:
+        made = image(COLOUR, STAMPS[0], STAMPS[0], colour_pixels(0), "rgb8").make(types)
+        made.step = 4
+        return made
+
+    messages = [Written(COLOUR, "sensor_msgs/msg/Image", stamp, make) for stamp in STAMPS[:5]]
+    folder = ingest(tmp_path, messages)
+    assert f"5 images on {COLOUR} are flawed, but were decoded: ingest.json names them." in capfd.readouterr().out
+    (topic,) = json.loads((folder / "ingest.json").read_text())["topics"]
+    assert (topic["extracted"], topic["flawed"]) == (5, 5)
+    assert topic["flaws"][0]["reason"] == "step is 4, but the 14400 bytes are rows of 240 without a gap"
+
+
 @pytest.mark.parametrize("colour", ["png", "jpg"])
 def test_flawed_jpegs_are_extracted_counted_and_named_whatever_the_threads(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], colour: str

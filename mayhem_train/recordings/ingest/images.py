@@ -14,6 +14,7 @@ from mayhem_ros.image_decoding import decode_with_flaws
 from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.recordings.depth import DepthImage, decode_depth
 from mayhem_train.recordings.ingest.extraction import FILE_FIELDS, Extracted
+from mayhem_train.recordings.ingest.jpeg_copy import can_be_copied, jpeg_copy
 from mayhem_train.recordings.ingest.png import png_bytes
 from mayhem_train.recordings.ingest.spool import Fields
 from mayhem_train.recordings.video.video_picture import VideoPicture
@@ -24,7 +25,7 @@ _TIFF = [cv2.IMWRITE_TIFF_COMPRESSION, cv2.IMWRITE_TIFF_COMPRESSION_NONE]
 
 @dataclass(frozen=True)
 class ColourExtractor:
-    """Colour images in `form` ("png" or "jpg"); a JPEG wanted as JPEG is only checked, and copied byte for byte."""
+    """Colour images in `form` ("png" or "jpg"); a JPEG wanted as JPEG is only checked, and copied without its EXIF."""
 
     form: str
     jpeg_quality: int
@@ -41,8 +42,9 @@ class ColourExtractor:
         decoded = message.decoded if is_decoded else decode_with_flaws(message, self.intensity_range)
         image = decoded.pixels
         height, width = image.shape[:2]
-        if self.form == "jpg" and hasattr(message, "format") and bytes(message.data[:2]) == b"\xff\xd8":
-            data = message.data.tobytes()
+        recorded = message.data.tobytes() if self.form == "jpg" and hasattr(message, "format") else b""
+        if recorded and can_be_copied(recorded, message.format):
+            data = jpeg_copy(recorded)
         elif self.form == "png":
             data = png_bytes(image)
         else:
