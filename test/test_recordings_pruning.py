@@ -616,7 +616,7 @@ def test_flawed_jpegs_are_counted_and_named(tmp_path: Path, capfd: pytest.Captur
         for name in "ab":
             named = ", ".join(f"{name}-{k:06d}.png (Corrupt JPEG data: " for k in (1, 3, 5))
             said = re.sub(r"(Corrupt JPEG data: )[^)]*\)", r"\1", output.out)
-            assert f"5 images are flawed, but were decoded: {named}, and 2 more" in said
+            assert f"5 images are flawed, but were decoded: {named} and 2 more" in said
     assert [row["index"] for row in rows(out) if row["flaw"]] == [1, 3, 5, 7, 9] * 2
     assert {row["reason"] for row in rows(out)} == {None, "first frame"}
 

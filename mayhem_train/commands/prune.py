@@ -14,6 +14,7 @@ from mayhem_train.commands.intensity_argument import add_intensity_range
 from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.commands.recording_arguments import add_distro
 from mayhem_train.console import console
+from mayhem_train.recordings.flawed_images import listed_flaws
 from mayhem_train.recordings.pruning.exporting import FORMATS
 from mayhem_train.recordings.pruning.kept_frames import AuditRow
 from mayhem_train.recordings.pruning.pruning import prune
@@ -133,10 +134,9 @@ def _table(rows: Sequence[AuditRow]) -> Table:
 def _flawed(rows: Sequence[AuditRow]) -> Iterator[str]:
     """A line for each recording with images that are not as they should be, but gave a picture."""
     for recording in dict.fromkeys(row.recording for row in rows):
-        own = [f"{row.name} ({row.flaw})" for row in rows if row.recording == recording and row.flaw is not None]
+        own = [(row.name, row.flaw) for row in rows if row.recording == recording and row.flaw is not None]
         if own:
-            more = f", and {len(own) - _NAMED} more" if len(own) > _NAMED else ""
-            yield f"{len(own)} images are flawed, but were decoded: {', '.join(own[:_NAMED])}{more}"
+            yield f"{len(own)} images are flawed, but were decoded: {listed_flaws(own, _NAMED)}"
 
 
 def _say(line: str) -> None:

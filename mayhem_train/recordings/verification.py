@@ -13,6 +13,7 @@ from mayhem_ros.image_decoding import DecodedImage
 from mayhem_train.console import progress_bar, track, warn
 from mayhem_train.recordings.cache import FileVersion
 from mayhem_train.recordings.depth import DepthImage, decode_depth, is_depth_message, is_image_message
+from mayhem_train.recordings.flawed_images import listed_flaws
 from mayhem_train.recordings.index_cache import forget, load_content_hash, save_content_hash
 from mayhem_train.recordings.recording import Recording
 
@@ -54,7 +55,7 @@ def verify_recording(recording: Recording) -> Verification:
     problems.extend(recording.check_files())
     wrong_files = len(problems)
     damaged: Counter[str] = Counter()
-    flaws: dict[str, list[str]] = {}
+    flaws: dict[str, list[tuple[str, str]]] = {}
     sizes: dict[str, Counter[tuple[int, int]]] = {topic.name: Counter() for topic in recording.image_topics}
     unknown: Counter[str] = Counter()
     total = sum(topic.count for topic in recording.topics)
@@ -69,7 +70,7 @@ def verify_recording(recording: Recording) -> Verification:
                 if decoded is not None:
                     sizes[topic][decoded.pixels.shape[1], decoded.pixels.shape[0]] += 1
                     if decoded.flaws:
-                        flaws.setdefault(topic, []).append(f"{index} ({decoded.flaws[0]})")
+                        flaws.setdefault(topic, []).append((str(index), decoded.flaws[0]))
             else:
                 recording.read_message(topic, index)
             read += 1
@@ -87,9 +88,9 @@ def verify_recording(recording: Recording) -> Verification:
         for topic, count in unknown.items()
     )
     problems.extend(
-        f"{len(texts)} images on {topic} of {recording.path} are flawed, but were decoded: "
-        f"{', '.join(texts[:NAMED])}{'…' if len(texts) > NAMED else '.'}"
-        for topic, texts in flaws.items()
+        f"{len(found)} images on {topic} of {recording.path} are flawed, but were decoded: "
+        f"{listed_flaws(found, NAMED)}."
+        for topic, found in flaws.items()
     )
     for topic, counts in sizes.items():
         (usual, _), *others = counts.most_common() or [((0, 0), 0)]
@@ -99,7 +100,7 @@ def verify_recording(recording: Recording) -> Verification:
             for (width, height), count in others
         )
     images = sum(counts.total() for counts in sizes.values())
-    flawed = {topic: len(texts) for topic, texts in flaws.items()}
+    flawed = {topic: len(found) for topic, found in flaws.items()}
     return Verification(sha256, read, images, dict(damaged), flawed, wrong_files, tuple(problems))
 
 
