@@ -34,13 +34,13 @@ def decode_compressed(
     """
     if "compresseddepth" in format_.lower() or any(encoding in format_.upper() for encoding in DEPTH_ENCODINGS):
         raise MayhemError(
-            f"The compressed image's format is {format_!r}, which is depth, not colour: choose a colour topic."
+            f"The compressed image's format is {format_[:60]!r}, which is depth, not colour: choose a colour topic."
         )
     content = bytes(memoryview(data))
     found = _found(content, format_)
     mosaic = mosaic_conversion(format_)
     if content.startswith(JPEG_START):
-        if mosaic is None or read_jpeg_header(content, found).components != 1:
+        if mosaic is None or read_jpeg_header(content, found).components > 1:
             return decode_jpeg(content, max_pixels, found)
         grey = decode_jpeg(content, max_pixels, found, as_grey=True)
         return DecodedImage(_to_rgb(grey.pixels[..., 0], mosaic, found), grey.flaws, grey.is_damaged)
@@ -60,7 +60,7 @@ def compressed_samples(data: Any, format_: str) -> NDArray[np.uint16] | None:
 
 
 def _found(content: bytes, format_: str) -> str:
-    return f"The compressed image of {len(content)} bytes (format {format_!r})"
+    return f"The compressed image of {len(content)} bytes (format {format_[:60]!r})"
 
 
 def mosaic_conversion(format_: str) -> int | None:

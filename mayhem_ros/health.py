@@ -100,7 +100,8 @@ class Health:
             "overtaken": str(overtaken),
             "failed": str(counts[2]),
             "waiting": str(counts[0] - counts[1] - counts[2] - overtaken),
-            "flawed": f"{flawed} ({flaw})" if flawed else "0",
+            "flawed": str(flawed),
+            "last flaw": flaw or "none",
             "frames/s": f"{rate:.1f}",
         }
         for stage in ("decode", "model", "publish", "overhead", "age"):

@@ -22,17 +22,22 @@ def is_image_file(data: bytes) -> bool:
 def decode_file(data: bytes, max_pixels: int, found: str) -> NDArray[Any]:
     """A PNG, WebP or TIFF as it is stored: [H, W] or [H, W, 3] BGR, without an alpha channel, of its own dtype.
 
+    But a PNG of colours is of eight bits.
+
     Raises:
         MayhemError: the file is too large, cut off or damaged; the sentence begins with `found`.
     """
+    flags = _AS_STORED
     if data.startswith(PNG_START):
         data = picture_chunks(data, max_pixels, found)
+        if data[_COLOUR_TYPE] != _GREY:
+            flags ^= cv2.IMREAD_ANYDEPTH  # libpng drops the lower eight bits row by row, OpenCV all at once
     elif is_webp(data):
         check_webp(data, max_pixels, found)
     else:
         data = picture_tags(data, max_pixels, found)
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), _AS_STORED)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise MayhemError(f"{found} cannot be decoded by OpenCV.") from error
     if pixels is None:
@@ -40,4 +45,5 @@ def decode_file(data: bytes, max_pixels: int, found: str) -> NDArray[Any]:
     return pixels
 
 
+_COLOUR_TYPE, _GREY = 25, 0  # where a PNG's header has it
 _AS_STORED = cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH | cv2.IMREAD_IGNORE_ORIENTATION

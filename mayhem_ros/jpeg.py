@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
 
@@ -10,7 +11,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from mayhem_ros.decoded_image import DecodedImage, check_size
+from mayhem_ros.decoded_image import MAX_PIXELS, DecodedImage, check_size
 from mayhem_ros.errors import MayhemError
 
 JPEG_START = b"\xff\xd8"
@@ -24,6 +25,7 @@ class JpegHeader(NamedTuple):
         components: 1 for grey, 3 for colour, 4 for CMYK.
         least_bytes: no whole picture of that size takes less.
         scan: where the first scan begins.
+        has_several_scans: it is progressive, or its first scan lacks a colour.
     """
 
     width: int
@@ -31,36 +33,54 @@ class JpegHeader(NamedTuple):
     components: int
     least_bytes: int
     scan: int
+    has_several_scans: bool
 
 
-def read_jpeg_header(data: bytes, found: str) -> JpegHeader:
-    """Goes from segment to segment up to the first scan; nothing that is within a segment (a thumbnail) counts.
+class Segment(NamedTuple):
+    """One of the parts that a JPEG begins with: its marker, where that is, and where the next part may be."""
 
-    Raises:
-        MayhemError: there is no scan, or no frame header before it; the sentence begins with `found`.
+    marker: int
+    start: int
+    end: int
+
+
+def jpeg_segments(data: bytes) -> Iterator[Segment]:
+    """The segments up to the first scan, that one included; nothing that is within one (a thumbnail) counts.
+
+    They end before the scan where the file does, where its end marker stands, or after more than any camera writes.
     """
-    frame: tuple[int, bytes] | None = None
     at = len(JPEG_START)
     for _ in range(_MOST_SEGMENTS):
         at = data.find(b"\xff", at)
         while 0 <= at < len(data) - 1 and data[at + 1] == 0xFF:  # fill bytes
             at += 1
-        if not 0 <= at < len(data) - 4:
-            raise MayhemError(f"{found} is cut off: its end is missing.")
-        marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
+        if not 0 <= at < len(data) - 4 or data[at + 1] == _END[1]:
+            return
+        marker = data[at + 1]
+        length = 0 if marker in _WITHOUT_LENGTH else int.from_bytes(data[at + 2 : at + 4], "big")
+        yield Segment(marker, at, at + 2 + length)
         if marker == _SCAN[1]:
-            if frame is None:
-                break
-            return _header(*frame, at, found)
-        if marker == _END[1]:
-            break
-        if marker in _WITHOUT_LENGTH:
-            at += 2
-            continue
-        if marker in _FRAMES and frame is None:
-            frame = marker, data[at + 4 : at + 2 + length]
+            return
         at += 2 + length
-    raise MayhemError(f"{found} is damaged: no JPEG frame and scan are found in it.")
+
+
+def read_jpeg_header(data: bytes, found: str) -> JpegHeader:
+    """What the frame header and the first scan say.
+
+    Raises:
+        MayhemError: there is no scan, or no frame header before it; the sentence begins with `found`.
+    """
+    frame: Segment | None = None
+    end = len(JPEG_START)
+    for segment in jpeg_segments(data):
+        if segment.marker in _FRAMES and frame is None:
+            frame = segment
+        if segment.marker == _SCAN[1] and frame is not None:
+            return _header(frame.marker, data[frame.start + 4 : frame.end], data, segment.start, found)
+        end = segment.end
+    if data.find(_END, end) >= 0:
+        raise MayhemError(f"{found} is damaged: no JPEG frame and scan are found in it.")
+    raise MayhemError(f"{found} is cut off: its end is missing.")
 
 
 def decode_jpeg(data: bytes, max_pixels: int, found: str, *, as_grey: bool = False) -> DecodedImage:
@@ -80,19 +100,19 @@ def decode_jpeg(data: bytes, max_pixels: int, found: str, *, as_grey: bool = Fal
             f"{found} is cut off: a picture of {header.width}x{header.height} needs at least "
             f"{header.least_bytes} bytes."
         )
-    scans = data.count(_SCAN, header.scan)
-    if scans * header.width * header.height > _MOST_PASSES * max_pixels:
+    scans = data.count(_SCAN, header.scan) if header.has_several_scans else 1
+    if scans * header.width * header.height > _MOST_PASSES * max(max_pixels, MAX_PIXELS):
         raise MayhemError(
             f"{found} would take {scans} passes over {header.width}x{header.height} pixels: it is no camera's."
         )
     colours = "GRAY" if as_grey else "RGB"
-    end, following = data.find(_END, header.scan), data.find(JPEG_START, header.scan)
-    if end < 0:
+    if data.rfind(_END, header.scan) < 0:
         return _without_end(data, colours, found)
     try:
         return DecodedImage(simplejpeg.decode_jpeg(data, colours))
     except ValueError as complaint:
-        if 0 <= following < end:  # another file begins where this one should end
+        following = data.find(JPEG_START, header.scan)
+        if 0 <= following < data.find(_END, header.scan):  # another file begins where this one should end
             with suppress(MayhemError):
                 return _without_end(data[:following], colours, found)
         return _damaged(data, colours, found, complaint)
@@ -100,27 +120,29 @@ def decode_jpeg(data: bytes, max_pixels: int, found: str, *, as_grey: bool = Fal
 
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_SEQUENTIAL = (0xC0, 0xC1, 0xC9)
 _HUFFMAN = {0xC0: 2, 0xC1: 2, 0xC2: 1}  # the least bits of a block: a code for its mean and one for its end
 _WITHOUT_LENGTH = frozenset((0x00, 0x01, *range(0xD0, 0xD9)))
 _MOST_SEGMENTS = 1000
-_MOST_PASSES = 16  # over an image of `max_pixels`; progressive JPEGs of the usual encoders have ten scans
+_MOST_PASSES = 10  # over the largest image; so many scans do the usual encoders write in progressive JPEGs
 _FLAW_OF_THE_END = "its end marker is missing"
 
 
-def _header(marker: int, frame: bytes, scan: int, found: str) -> JpegHeader:
+def _header(marker: int, frame: bytes, data: bytes, scan: int, found: str) -> JpegHeader:
     if len(frame) < 6 or len(frame) < 6 + 3 * frame[5]:
         raise MayhemError(f"{found} is damaged: its JPEG frame header is cut off.")
     height, width, components = int.from_bytes(frame[1:3], "big"), int.from_bytes(frame[3:5], "big"), frame[5]
     factors = [(frame[at] >> 4, frame[at] & 15) for at in range(7, 6 + 3 * components, 3)]
     across, down = max((a for a, _ in factors), default=1) or 1, max((d for _, d in factors), default=1) or 1
     blocks = sum(-(-width * a // (8 * across)) * -(-height * d // (8 * down)) for a, d in factors)
-    return JpegHeader(width, height, components, blocks * _HUFFMAN.get(marker, 0) // 8, scan)
+    has_several_scans = marker not in _SEQUENTIAL or data[scan + 4] < components
+    return JpegHeader(width, height, components, blocks * _HUFFMAN.get(marker, 0) // 8, scan, has_several_scans)
 
 
 def _without_end(data: bytes, colours: str, found: str) -> DecodedImage:
     """The picture where its scan is whole and only the end is missing; zeros may have been filled in for it."""
     stripped = data.rstrip(b"\0")
-    for whole in (data, stripped + b"\0" if stripped.endswith(b"\xff") else stripped):
+    for whole in (data, stripped, stripped + b"\0"):  # which may be the scan's own after 0xFF
         try:
             return DecodedImage(simplejpeg.decode_jpeg(whole + _END, colours), (_FLAW_OF_THE_END,))
         except ValueError:

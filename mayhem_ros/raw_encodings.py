@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import cv2
@@ -33,6 +34,7 @@ class Planes(NamedTuple):
     is_v_first: bool = False
 
 
+@lru_cache(64)
 def layout_of(encoding: str) -> Layout | Planes | None:
     """What an encoding means, by whichever of its names; None for one that is not known."""
     return _BY_NAME.get(_plain(encoding))

@@ -28,8 +28,8 @@ def decode_raw(message: Any, max_pixels: int, intensity_range: IntensityRange | 
     layout = layout_of(encoding)
     if layout is None:
         raise MayhemError(
-            f"The image's encoding is {encoding!r}, which is none of those that can be decoded: docs/recordings.md "
-            "lists them."
+            f"The image's encoding is {encoding[:40]!r}, which is none of those that can be decoded: "
+            "docs/recordings.md lists them."
         )
     if message.width and message.height:  # what is empty is described by its step and data as well, further down
         check_size(message.width, message.height, max_pixels, f"The {encoding} image")
@@ -37,9 +37,11 @@ def decode_raw(message: Any, max_pixels: int, intensity_range: IntensityRange | 
         if isinstance(layout, Planes):
             luma, colour, flaws = _planes(message, layout)
             return DecodedImage(_planes_to_rgb(luma, colour, layout), flaws)
-        pixels, flaws = pixel_view(message, layout.sample, layout.channels)
+        samples, flaws = pixel_view(message, layout.sample, layout.channels)
+        rgb = _to_rgb(samples, layout.conversion)
+        del samples  # which may be a copy, beside which those of another depth would need half as much again
         shown = intensity_range if is_grey_or_bayer(layout) else None
-        return DecodedImage(eight_bit(_to_rgb(pixels, layout.conversion), shown), flaws)
+        return DecodedImage(eight_bit(rgb, shown), flaws)
     except cv2.error as error:
         raise MayhemError(f"OpenCV cannot convert a {message.width}x{message.height} {encoding} image.") from error
 

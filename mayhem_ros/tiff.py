@@ -36,8 +36,10 @@ def picture_tags(data: bytes, max_pixels: int, found: str) -> bytes:
             continue
         size = _SIZES.get(kind, 0) * length
         (offset,) = struct.unpack(f"{order}I", value)
-        if not size or (size > 4 and offset + size > len(data)) or kind not in _INTEGERS:
+        if not size or kind not in _INTEGERS:
             raise damaged
+        if size > 4 and offset + size > len(data):
+            raise MayhemError(f"{found} is cut off: its end is missing.")
         stored = value[:size] if size <= 4 else data[offset : offset + size]
         values[tag] = list(struct.unpack(f"{order}{length}{_INTEGERS[kind]}", stored))
         kept[tag] = struct.pack(f"{order}HHI4s", tag, kind, length, value)

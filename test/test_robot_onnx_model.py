@@ -262,3 +262,19 @@ def test_threads_do_not_spin_through_the_pauses_between_frames():
         shares.append((time.process_time() - processor) / (time.perf_counter() - clock))
     # Three threads that went on spinning would take as many cores as there are.
     assert np.median(shares) < 0.5
+
+
+def test_memory_is_given_back_where_the_shapes_of_the_last_passes_change(tmp_path, monkeypatch):
+    model = OnnxModel(save_model(tmp_path / "m.onnx"), provider="cpu")
+    given_back = []
+    run = onnxruntime.InferenceSession.run
+    monkeypatch.setattr(
+        onnxruntime.InferenceSession,
+        "run",
+        lambda self, names, feed, options: given_back.append(options is not None) or run(self, names, feed, options),
+    )
+    usual, large = np.zeros((1, 8, 9, 3), np.uint8), np.zeros((1, 80, 90, 3), np.uint8)
+    for images in [usual] * 20 + [large] + [usual] * 20:
+        model.predict(images)
+    # The first of its shape, the large one, and the pass after which the large one is none of the last sixteen.
+    assert [place for place, given in enumerate(given_back) if given] == [0, 20, 36]
