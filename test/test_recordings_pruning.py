@@ -302,7 +302,7 @@ def test_a_frame_that_cannot_be_decoded_is_left_out_and_never_a_reference(
     broken = [row for row in found if row["index"] in (0, 6)]
     assert [(row["score"], row["reference"], row["kept"]) for row in broken] == [(None, None, False)] * 2
     assert broken[0]["reason"].startswith(
-        "cannot be decoded: The compressed image of 21 bytes (format 'jpeg') is cut off"
+        "cannot be decoded: The compressed image of 21 bytes (format 'jpeg') is damaged"
     )
     assert broken[1]["reason"].endswith("is cut off: its end is missing.")
     assert broken[1]["stamp_ns"] == START_NS + 6 * PERIOD_NS
