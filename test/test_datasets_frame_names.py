@@ -14,6 +14,8 @@ from mayhem_train.datasets.annotations.frame_names import possible_frames, video
 from mayhem_train.datasets.annotations.recorded_frames import FoundFrame, RecordedFrames
 from mayhem_train.datasets.dataset import FrameDataset
 from mayhem_train.datasets.index import DatasetIndex
+from mayhem_train.datasets.splits.split_file import read_split_file
+from mayhem_train.datasets.splits.time_blocks import parse_block
 from mayhem_train.recordings.frame import parse_frame_name
 
 AS_IT_IS, RENAMED = FoundFrame("drive-1", 3, False), FoundFrame("drive-1", 3, True)
@@ -120,3 +122,9 @@ def test_letters_of_one_or_of_two_parts_are_the_same_name(tmp_path: Path, form: 
     assert [(image.recording, image.split) for image in index.images] == [("gr\u00fcn", "val")] * 2
     assert FrameDataset(index, tmp_path / "recordings")[1].name == "gr\u00fcn-000001.png"
     assert parse_frame_name(f"{in_file}-000001.png") == ("gr\u00fcn", 1)
+
+
+def test_split_files_and_blocks_name_recordings_in_either_spelling(tmp_path: Path) -> None:
+    (tmp_path / "splits.yaml").write_text("val: [gru\u0308n]", encoding="utf-8")
+    assert read_split_file(tmp_path / "splits.yaml").assign([("gr\u00fcn", 1)]) == {("gr\u00fcn", 1): "val"}
+    assert parse_block("gru\u0308n:0:5").recording == "gr\u00fcn"

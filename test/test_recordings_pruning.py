@@ -187,6 +187,16 @@ def test_people_may_shorten_the_list_of_kept_frames(tmp_path: Path) -> None:
     assert [frame.name for frame in read_kept_frames(tmp_path / "kept.json")] == content["kept"]
 
 
+def test_kept_frames_of_a_name_that_macos_spells_in_two_parts_read_back(tmp_path: Path) -> None:
+    assert prune(drive(tmp_path, "gr\u00fcn"), "--out", tmp_path / "kept.json") == 0
+    kept = read_kept_frames(tmp_path / "kept.json")
+    assert {frame.recording for frame in kept} == {"gr\u00fcn"}
+    text = (tmp_path / "kept.json").read_text()
+    (tmp_path / "kept.json").write_text(text.replace("gr\\u00fcn", "gru\\u0308n"))
+    assert text.count("gr\\u00fcn") > 2
+    assert read_kept_frames(tmp_path / "kept.json") == kept
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [

@@ -15,7 +15,7 @@ from mayhem_train.console import warn
 from mayhem_train.datasets.annotations.faults import LabelError
 from mayhem_train.datasets.annotations.frame_names import last_part, possible_frames, video_frame
 from mayhem_train.datasets.quoting import quoted
-from mayhem_train.recordings.frame import Frame, frame_name, parse_frame_name
+from mayhem_train.recordings.frame import Frame, frame_name, one_spelling, parse_frame_name
 from mayhem_train.recordings.recording import Recording, Topic, find_recordings
 
 _NEIGHBOURS = 100  # frames that are asked for their size where one cannot be read
@@ -51,7 +51,7 @@ class RecordedFrames:
         self.folder = folder
         self._topic = topic
         self._distro = distro
-        self._video = video
+        self._video = None if video is None else one_spelling(video)
         self._opened: dict[str, tuple[Recording, Topic]] = {}
 
     def find(self, *names: str) -> FoundFrame:

@@ -13,7 +13,7 @@ import yaml
 
 from mayhem_ros.errors import MayhemError
 from mayhem_train.datasets.quoting import quoted
-from mayhem_train.recordings.frame import frame_name
+from mayhem_train.recordings.frame import frame_name, one_spelling
 
 SPLITS = ("train", "val", "test", "unused")
 
@@ -86,7 +86,7 @@ def read_split_file(path: Path) -> SplitFile:
             f"{path} is no split file ({reason}): give the lists train, val, test and unused in YAML, "
             "or rows of name,split in CSV."
         ) from error
-    return SplitFile(path, entries)
+    return SplitFile(path, tuple((one_spelling(entry), split) for entry, split in entries))
 
 
 def _from_yaml(text: str) -> tuple[tuple[str, str], ...]:

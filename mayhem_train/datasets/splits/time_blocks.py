@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mayhem_ros.errors import UsageError
+from mayhem_train.recordings.frame import one_spelling
 
 _BOUND = re.compile(r"(?P<frame>[0-9]+)|(?P<seconds>[0-9]+(?:\.[0-9]*)?)s")
 
@@ -61,7 +62,7 @@ def parse_block(text: str) -> TimeBlock:
     start, stop = values
     if start is not None and stop is not None and start >= stop:
         raise UsageError(f"The block {text!r} ends before it begins: give recording:start:stop with start < stop.")
-    return TimeBlock(recording, start, stop, units == {"seconds"})
+    return TimeBlock(one_spelling(recording), start, stop, units == {"seconds"})
 
 
 def _refused(text: str) -> UsageError:

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.outputs import whole_file
-from mayhem_train.recordings.frame import Frame, parse_frame_name
+from mayhem_train.recordings.frame import Frame, one_spelling, parse_frame_name
 
 
 @dataclass(frozen=True, slots=True)  # there is one a frame
@@ -63,7 +63,8 @@ class AuditRow:
             value = fields.get(name, _MISSING)
             if not isinstance(value, types) or (isinstance(value, bool) and bool not in types):
                 raise MayhemError(f"{name!r} of a row is {'missing' if value is _MISSING else repr(value)}")
-        row = cls(**{name: fields[name] for name in _TYPES})
+        names = {name: one_spelling(fields[name]) for name in ("name", "recording")}
+        row = cls(**{name: fields[name] for name in _TYPES} | names)
         if parse_frame_name(row.name) != (row.recording, row.index):
             raise MayhemError(f"{row.name!r} is not frame {row.index} of {row.recording!r}")
         return row
@@ -87,9 +88,10 @@ def read_kept_frames(path: Path) -> tuple[Frame, ...]:
                 raise MayhemError(f"it has two rows of {row.name!r}")
             rows[row.name] = row
         for name in kept:
-            if not isinstance(name, str) or name not in rows:
+            found = rows.get(one_spelling(name)) if isinstance(name, str) else None
+            if found is None:
                 raise MayhemError(f"it keeps {name!r}, of which it has no row")
-            chosen.append(rows[name].frame)
+            chosen.append(found.frame)
         if len(set(kept)) < len(kept):
             raise MayhemError("it keeps a frame twice")
     except MayhemError as error:
