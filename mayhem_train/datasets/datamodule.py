@@ -6,7 +6,7 @@ import numbers
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import pytorch_lightning as pl
@@ -183,7 +183,11 @@ class PerceptionDataModule(pl.LightningDataModule):
         """
         process, processes = (0, 1) if self.trainer is None else (self.trainer.global_rank, self.trainer.world_size)
         sampler = SeededSampler(len(self._train), self.seed, process, processes)
-        return self._loader(self._train, sampler, drop_last=len(sampler) > self.batch_size)
+        loader = TrainingLoader(
+            self._train, sampler=sampler, drop_last=len(sampler) > self.batch_size, **self._loading()
+        )
+        loader.trainer = self.trainer
+        return loader
 
     def val_dataloader(self) -> DataLoader[Sample | UnreadableFrame]:
         """Every validation image once, in the index's order."""
@@ -250,22 +254,40 @@ class PerceptionDataModule(pl.LightningDataModule):
             skip_unreadable=self.on_unreadable == "skip",
         )
 
-    def _loader(
-        self, dataset: FrameDataset, sampler: SeededSampler | None = None, drop_last: bool = False
-    ) -> DataLoader[Sample | UnreadableFrame]:
+    def _loader(self, dataset: FrameDataset) -> DataLoader[Sample | UnreadableFrame]:
+        return DataLoader(dataset, **self._loading())
+
+    def _loading(self) -> dict[str, Any]:
+        """What all loaders have in common."""
         if self.workers:
             # A forked worker waits for ever for OpenCV's threads, which did not come along. So none are left before.
             cv2.setNumThreads(1)
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            sampler=sampler,
-            drop_last=drop_last,
-            num_workers=self.workers,
-            collate_fn=collate,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.workers > 0,
-        )
+        return {
+            "batch_size": self.batch_size,
+            "num_workers": self.workers,
+            "collate_fn": collate,
+            "pin_memory": torch.cuda.is_available(),
+            "persistent_workers": self.workers > 0,
+        }
+
+
+class TrainingLoader(DataLoader[Sample | UnreadableFrame]):
+    """Begins a pass when its first batch is asked for, and there where its epoch stands.
+
+    Lightning asks for the iterator before it has restored a checkpoint's progress, and says afterwards which epoch it
+    is. Worker processes would have begun with the first one by then.
+
+    Attributes:
+        trainer: whose epoch it is; without one every pass is a whole one.
+    """
+
+    trainer: pl.Trainer | None = None
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        if self.trainer is not None and isinstance(self.sampler, SeededSampler):
+            batches_done = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            self.sampler.first = batches_done * (self.batch_size or 1)
+        yield from super().__iter__()
 
 
 class SeededSampler(Sampler[tuple[int, int]]):
@@ -274,6 +296,10 @@ class SeededSampler(Sampler[tuple[int, int]]):
     Both follow from (seed, epoch) alone, so a run is the same with any number of workers, and a resumed one goes on
     with the epoch that Lightning sets. Each pass without `set_epoch` is the next epoch. Several processes take turns in
     the same order; what cannot be shared out evenly is left out.
+
+    Attributes:
+        epoch: of the next pass.
+        first: the place in this process's share at which the next pass begins; those after it are whole again.
     """
 
     def __init__(self, length: int, seed: int, process: int = 0, processes: int = 1) -> None:
@@ -282,6 +308,7 @@ class SeededSampler(Sampler[tuple[int, int]]):
         self.process = process
         self.processes = processes
         self.epoch = 0
+        self.first = 0
 
     def __len__(self) -> int:
         return self.length // self.processes
@@ -296,4 +323,5 @@ class SeededSampler(Sampler[tuple[int, int]]):
         order = torch.randperm(self.length, generator=generator).tolist()
         seeds = torch.randint(2**62, (self.length,), generator=generator).tolist()
         shared_out = len(self) * self.processes
-        return iter(list(zip(order, seeds, strict=True))[self.process : shared_out : self.processes])
+        first, self.first = self.first, 0
+        return iter(list(zip(order, seeds, strict=True))[self.process : shared_out : self.processes][first:])

@@ -17,6 +17,7 @@ from torch.utils.data import DataLoader
 
 from mayhem_ros.errors import UsageError
 from mayhem_train.balancing.processes import mean_over_processes
+from mayhem_train.datasets.datamodule import SeededSampler
 from mayhem_train.datasets.samples import Batch
 
 
@@ -62,10 +63,13 @@ class AveragedWeights(WeightAveraging):
     def _batches(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Iterator[Batch]:
         """Training batches for `images` images, from a loader beside the training's own, which may be in mid-epoch."""
         loader: Any = trainer.train_dataloader
+        sampler = copy.deepcopy(loader.sampler)
+        if isinstance(sampler, SeededSampler):  # a run that goes on has made fewer passes
+            sampler.set_epoch(trainer.current_epoch)
         beside: DataLoader[Any] = DataLoader(
             loader.dataset,
             batch_size=loader.batch_size,
-            sampler=copy.deepcopy(loader.sampler),
+            sampler=sampler,
             drop_last=loader.drop_last,
             collate_fn=loader.collate_fn,
             num_workers=loader.num_workers,

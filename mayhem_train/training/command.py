@@ -195,7 +195,7 @@ def _quieten() -> None:
         ".*exists and is not empty.*",
         ".*`isinstance.treespec, LeafSpec.*",
         ".*instantiate_classes.*was deprecated.*",
-        ".*ended before the epoch ended.*",  # as after SIGTERM: the frames of the rest are drawn anew
+        ".*ended before the epoch ended.*",  # as after SIGTERM: `TrainingLoader` goes on there
         ".*recommended to use `self.log.*sync_dist.*",  # every process logs what all have found
         ".*`training_step` returned `None`.*",  # of a batch of which nothing could be read, which is told
     ):

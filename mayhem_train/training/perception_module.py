@@ -111,6 +111,7 @@ class PerceptionModule(pl.LightningModule):
         self.balancer.bind(self.network.tasks)
         self.dataset_sha256 = dataset_sha256
         self.intensity_range = None if intensity_range is None else IntensityRange.of(tuple(intensity_range))
+        self._seed = int(torch.initial_seed())
         self.learning_rate = learning_rate
         self.body_learning_rate_factor = body_learning_rate_factor
         self.weight_decay = weight_decay
@@ -268,7 +269,12 @@ class PerceptionModule(pl.LightningModule):
         refuse_together(first_told(told) or f"A loss is not finite at step {self.global_step}.")
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Notes how many steps were made."""
+        """Notes how many steps were made, and lets dropout and samplers draw what belongs to this batch.
+
+        Their draws follow from seed, epoch and batch alone, so that a resumed run draws what an undisturbed one does.
+        """
+        batch_number = (self.current_epoch << 24) + batch_idx
+        torch.manual_seed((self._seed + 1_000_003 * (batch_number * processes() + self.global_rank)) % 2**63)
         self._steps_before = self.trainer.global_step
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
@@ -345,7 +351,7 @@ class PerceptionModule(pl.LightningModule):
             score_thresholds=dict(self.score_thresholds),
             metrics=dict(self.metrics),
             balancer=self.balancer.name,
-            seed=int(torch.initial_seed()),
+            seed=self._seed,
             dataset_sha256=self.dataset_sha256,
             git_revision=git_revision(),
             intensity_range=self.intensity_range,

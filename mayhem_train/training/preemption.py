@@ -48,9 +48,11 @@ class SaveOnTermination(Callback):
     ) -> None:
         """Tells Lightning, which ends the training as soon as everything of this step is done.
 
-        Not after an epoch's last step: Lightning would leave out the validation and take the epoch for complete.
+        Not after an epoch's last step: Lightning would leave out the validation and take the epoch for complete. Nor
+        between batches that are accumulated, whose gradients no checkpoint holds.
         """
-        if any_process(self._noted, pl_module.device) and not trainer.is_last_batch:
+        between_steps = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if any_process(self._noted, pl_module.device) and between_steps and not trainer.is_last_batch:
             trainer._signal_connector.received_sigterm = True
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
