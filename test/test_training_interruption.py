@@ -67,15 +67,23 @@ def test_sigterm_saves_and_the_run_goes_on_from_the_very_step(
     )
 
 
-def test_two_processes_agree_on_the_step_to_stop_after(data: list[str], tmp_path: Path) -> None:
+def test_two_processes_agree_on_the_step_to_stop_after_and_one_goes_on(
+    data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "run"
-    more = ["--trainer.devices", "2", "--data.batch_size", "2", "--balancer.gradient", "pcgrad"]
-    code, errors = terminated(arguments(data, out, *MANY, *more), out)
+    more = ["--balancer.gradient", "pcgrad"]
+    code, errors = terminated(arguments(data, out, *MANY, *more, "--trainer.devices", "2"), out)
     assert code == 128 + signal.SIGTERM, errors
     assert errors.count("Stopped by SIGTERM") == 1, errors
     saved = read_checkpoint(out / "checkpoints" / "last.ckpt")
     assert saved["global_step"] >= 1
     assert all(torch.isfinite(weight).all() for weight in saved["state_dict"].values() if weight.is_floating_point())
+    epochs, steps = saved["epoch"] + 1, saved["global_step"]
+    assert train(data, out, *MANY, *more, "--trainer.max_epochs", str(epochs + 1), "--data.workers", "1") == 0
+    assert "A step takes 2 images here and took 4 before: --trainer.acc" in capsys.readouterr().out
+    went_on = read_checkpoint(out / "checkpoints" / "last.ckpt")
+    assert went_on["epoch"] == epochs and went_on["global_step"] == steps + 2, "one process needs two steps an epoch"
+    assert went_on["lr_schedulers"][0]["last_epoch"] == 2 * (epochs + 1)
 
 
 class TerminateAt(pl.Callback):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
-from training_runs import train, write_dataset
+from training_runs import arguments, train, write_dataset
 
-from mayhem_ros.errors import MayhemError
+from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_train.cli import main
 from mayhem_train.datasets.samples import Batch
+from mayhem_train.training.moved_progress import move_progress, note_step
 from mayhem_train.training.perception_module import PerceptionModule
+from mayhem_train.training.run_folder import check_step
 from mayhem_train.training.trained_network import read_checkpoint
 
 pytestmark = pytest.mark.timeout(600)
@@ -83,6 +89,78 @@ def test_a_run_stopped_after_an_epoch_goes_on_with_the_next_ones_frames(
     stopped(data, tmp_path, monkeypatch, epoch, *settings)
     assert train(data, tmp_path, *settings) == 0
     assert_equal(final(tmp_path), undisturbed)
+
+
+def test_a_run_goes_on_elsewhere(data, undisturbed, tmp_path, monkeypatch, capsys):
+    """Another machine has its data elsewhere, reads them by other processes and shows something else."""
+    out, moved = tmp_path / "run", tmp_path / "moved"
+    stopped(data, out, monkeypatch, 2, *SETTINGS)
+    shutil.copytree(Path(data[1]).parent, moved)
+    there = ["--data.index", str(moved / "index.json"), "--data.recordings", str(moved / "recordings")]
+    shown = ["--trainer.log_every_n_steps", "1", "--trainer.enable_progress_bar", "false", "--panels.frames", "2"]
+    computed = ["--data.workers", "1", "--trainer.devices", "1", "--trainer.accelerator", "auto"]
+    assert train(there, out, *SETTINGS, *shown, *computed, "--trainer.strategy", "ddp") == 0
+    assert "Going on with" in capsys.readouterr().out
+    assert_equal(final(out), undisturbed)
+
+    index = moved / "index.json"
+    index.write_text(index.read_text() + "\n")
+    assert train(there, out, *SETTINGS) == 2
+    assert f"was trained on another version of {index}" in capsys.readouterr().err
+    others = ["--trainer.accumulate_grad_batches", "2", "--trainer.gradient_clip_val", "1"]
+    for setting, value in zip(others[::2], others[1::2], strict=True):
+        assert train(data, out, *SETTINGS, setting, value) == 2
+        assert f"holds a run with other settings ({setting.removeprefix('--')})" in capsys.readouterr().err
+    assert train(data, out, *SETTINGS, "--trainer.precision", "bf16-mixed") == 2
+    assert "holds a run with other settings (trainer.precision)" in capsys.readouterr().err
+
+
+def test_a_run_keeps_its_precision_on_a_machine_that_would_choose_another(data, tmp_path, monkeypatch, capsys):
+    automatic = arguments(data, tmp_path, "--trainer.max_epochs", "1")
+    place = automatic.index("--trainer.precision")
+    del automatic[place : place + 2]
+    monkeypatch.setattr("mayhem_train.training.arguments.fastest_precision", lambda: "32-true")
+    assert main(automatic) == 0
+    monkeypatch.setattr("mayhem_train.training.arguments.fastest_precision", lambda: "bf16-mixed")
+    capsys.readouterr()
+    assert main([*automatic, "--trainer.max_epochs", "2"]) == 0
+    assert "32-true on cpu" in capsys.readouterr().out
+
+
+def run_folder(folder: Path, processes: int, batches: int) -> Path:
+    (folder / "config.yaml").write_text(yaml.safe_dump({"trainer": {"accumulate_grad_batches": batches}}))
+    (folder / "run.json").write_text(json.dumps({"processes": 1, "resumed": [{"processes": processes}]}))
+    return folder
+
+
+def test_steps_of_other_sizes_are_told_where_other_processes_make_them(tmp_path):
+    before = run_folder(tmp_path, processes=4, batches=1)
+    assert check_step(before, batches=1, processes=4, images=8) == ""
+    assert check_step(before, batches=2, processes=2, images=8) == "", "which is as many"
+    told = "A step takes 8 images here and took 32 before: --trainer.accumulate_grad_batches 4 would keep them."
+    assert check_step(before, batches=1, processes=1, images=8) == told
+    assert check_step(before, 1, 3, 8) == "A step takes 24 images here and took 32 before."
+    with pytest.raises(UsageError, match=r"other settings \(trainer.accumulate_grad_batches\)"):
+        check_step(before, batches=2, processes=4, images=8)
+
+
+def test_progress_is_counted_in_the_steps_of_the_machine_it_goes_on_on():
+    progress = {"current": {"ready": 7, "completed": 7}, "is_last_batch": False}
+    checkpoint = {
+        "lr_schedulers": [{"last_epoch": 27}],
+        "loops": {"fit_loop": {"epoch_loop.batch_progress": progress}},
+    }
+    move_progress(checkpoint, 1, 1)
+    assert checkpoint["lr_schedulers"] == [{"last_epoch": 27}], "a checkpoint of an earlier version says nothing"
+    note_step(checkpoint, 2, 1)
+    move_progress(checkpoint, 2, 1)
+    assert checkpoint["lr_schedulers"] == [{"last_epoch": 27}]
+    move_progress(checkpoint, 1, 4)
+    assert checkpoint["lr_schedulers"] == [{"last_epoch": 14}], "13.5 steps of twice as many images"
+    assert progress["current"] == {"ready": 12, "completed": 12}, "14 batches were seen, and 3 steps are 12"
+    progress |= {"current": {"ready": 10, "completed": 10}, "is_last_batch": True}
+    move_progress(checkpoint, 1, 4)
+    assert progress["current"] == {"ready": 10, "completed": 10}, "an epoch that is complete stays so"
 
 
 @pytest.mark.parametrize("workers", [0, 2])

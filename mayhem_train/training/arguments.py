@@ -27,7 +27,7 @@ from mayhem_train.training.loggers import WandbMode, run_loggers
 from mayhem_train.training.panels import ValidationPanels
 from mayhem_train.training.perception_module import PerceptionModule
 from mayhem_train.training.preemption import SaveOnTermination
-from mayhem_train.training.run_folder import check_run_folder
+from mayhem_train.training.run_folder import another_run, check_run_folder, precision_before
 from mayhem_train.training.step_times import StepTimes
 from mayhem_train.training.wrong_settings import told
 
@@ -104,8 +104,14 @@ class TrainingCLI(LightningCLI):
             kwargs["logger"] = run_loggers(self.run_folder, asked.logger, self.config_init.wandb)
         if asked.devices == "auto":
             kwargs["devices"] = 1  # a batch is what --data.batch_size says, on every machine
+        before = None if self.config.force else precision_before(self.run_folder)
         if asked.precision is None:
-            kwargs["precision"] = fastest_precision()
+            kwargs["precision"] = before or fastest_precision()
+            if kwargs["precision"] == "16-mixed" and not _has_gpu(asked.accelerator):
+                raise UsageError(
+                    f"{self.run_folder} was begun with 16-mixed, which needs a GPU: go on where there is one, choose "
+                    "another --out, or pass --force to start anew."
+                )
         if asked.enable_model_summary is None:
             kwargs["enable_model_summary"] = False  # one line of ours says what matters
         if asked.enable_progress_bar is None:
@@ -123,9 +129,12 @@ class TrainingCLI(LightningCLI):
         plugins = asked.plugins or []
         kwargs["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), WholeCheckpoints()]
         try:
-            return super().instantiate_trainer(default_root_dir=str(self.run_folder), **kwargs)
+            trainer = super().instantiate_trainer(default_root_dir=str(self.run_folder), **kwargs)
         except TypeError as error:  # of what several of the Trainer's settings may be
             raise _wrong(f"A setting of the trainer is wrong: {told(error, None)}") from error
+        if before is not None and trainer.precision != before:
+            raise another_run(self.run_folder, ["trainer.precision"])
+        return trainer
 
     def _callbacks(self, *, logs: bool, bar: bool) -> list[Callback]:
         folder = self.last_checkpoint.parent
@@ -209,9 +218,13 @@ def _refuse_missing_devices(accelerator: Any, precision: Any) -> None:
     """
     if accelerator in ("gpu", "cuda") and not torch.cuda.is_available() and not torch.backends.mps.is_available():
         raise UsageError(f"--trainer.accelerator is {accelerator}, and torch finds no GPU: choose cpu or auto.")
-    gpu = accelerator != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available())
-    if str(precision).startswith("16") and not gpu:
+    if str(precision).startswith("16") and not _has_gpu(accelerator):
         raise UsageError(f"--trainer.precision {precision} needs a GPU: on the CPU choose bf16-mixed or 32-true.")
+
+
+def _has_gpu(accelerator: Any) -> bool:
+    """Whether this machine has a GPU that may be taken."""
+    return accelerator != "cpu" and (torch.cuda.is_available() or torch.backends.mps.is_available())
 
 
 def _strategy(asked: Any, devices: Any, nodes: int) -> JoinedBatchStrategy | None:

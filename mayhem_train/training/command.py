@@ -17,7 +17,7 @@ from mayhem_train.training.arguments import TrainingCLI, build
 from mayhem_train.training.endings import told_in_one_sentence
 from mayhem_train.training.joined_batch import is_first_process
 from mayhem_train.training.label_presence import missing_labels
-from mayhem_train.training.run_folder import read_record, record_early_stop, record_run
+from mayhem_train.training.run_folder import check_step, read_record, record_early_stop, record_run
 from mayhem_train.training.starting_weights import StartingWeights, take_weights
 from mayhem_train.training.trained_network import (
     CHECKPOINT_KEY,
@@ -57,17 +57,19 @@ def train(arguments: Sequence[str]) -> TrainingRun:
     cli = build(arguments, EXAMPLE)
     last = cli.last_checkpoint
     resumed = last.is_file() and not cli.config.force
+    told = ""
+    if not cli.config.force and is_first_process():
+        _refuse_other_data(cli, read_record(cli.run_folder).get("dataset_sha256"))
+        told = _check_step(cli)
     if resumed:
         done, trained = _read_last(last, cli.model.network)
-        if trained.dataset_sha256 != cli.model.dataset_sha256:
-            raise UsageError(
-                f"{cli.run_folder} was trained on another version of {cli.datamodule.index}: "
-                "choose another --out, or pass --force to start anew."
-            )
+        _refuse_other_data(cli, trained.dataset_sha256)
         if finished := _finished(cli, done):
             _tell(f"{cli.run_folder} is finished{finished}.")
             return _finished_run(cli.run_folder)
         _tell(f"Going on with {cli.run_folder} after epoch {done}.")
+        if told:
+            _tell(told)
     start = cli.model.start_from
     if cli.config.force:
         refuse_inputs_within(cli.run_folder, (*cli.datamodule.inputs, *([] if start is None else [start])))
@@ -119,6 +121,22 @@ def _finished(cli: TrainingCLI, done: int) -> str:
         return f" with {done} epochs: raise --trainer.max_epochs to go on or --force to start anew"
     stopped = read_record(cli.run_folder).get("stopped_early_after_epoch")
     return "" if stopped is None else f", stopped early after epoch {stopped}: pass --force to start anew"
+
+
+def _refuse_other_data(cli: TrainingCLI, sha256_before: str | None) -> None:
+    """Wherever the index lies, its content is what the run is trained on."""
+    if sha256_before not in (None, cli.model.dataset_sha256):
+        raise UsageError(
+            f"{cli.run_folder} was trained on another version of {cli.datamodule.index}: "
+            "choose another --out, or pass --force to start anew."
+        )
+
+
+def _check_step(cli: TrainingCLI) -> str:
+    if not (cli.run_folder / "config.yaml").is_file():
+        return ""
+    trainer = cli.trainer
+    return check_step(cli.run_folder, trainer.accumulate_grad_batches, trainer.world_size, cli.datamodule.batch_size)
 
 
 def _refuse_too_small_batches(cli: TrainingCLI) -> None:

@@ -30,6 +30,7 @@ from mayhem_train.naming import look_up
 from mayhem_train.training.averaged_weights import average_statistics
 from mayhem_train.training.joined_batch import any_process, average_gradients, first_told, processes, refuse_together
 from mayhem_train.training.monitors import refuse_unmeasured_monitors
+from mayhem_train.training.moved_progress import move_progress, note_step
 from mayhem_train.training.optimizers import OPTIMIZERS, OptimizerRecipe
 from mayhem_train.training.provenance import git_revision
 from mayhem_train.training.repeated_draws import DrawsSoFar
@@ -346,6 +347,7 @@ class PerceptionModule(pl.LightningModule):
                 f"The weights are not finite any more after step {self.global_step} ({broken[0]} among {len(broken)}), "
                 "so they are not saved: lower --model.learning_rate or set --trainer.gradient_clip_val."
             )
+        note_step(checkpoint, processes(), self.trainer.accumulate_grad_batches)
         checkpoint[CHECKPOINT_KEY] = TrainedNetwork(
             specification=self.network.specification,
             score_thresholds=dict(self.score_thresholds),
@@ -358,7 +360,8 @@ class PerceptionModule(pl.LightningModule):
         ).to_dict()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Resuming keeps the last validation's thresholds and metrics."""
+        """Resuming keeps the last validation's thresholds and metrics, and goes on where the run stands."""
+        move_progress(checkpoint, processes(), self.trainer.accumulate_grad_batches)
         trained = TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY])
         self.score_thresholds = dict(trained.score_thresholds)
         self.metrics = dict(trained.metrics)
