@@ -101,6 +101,25 @@ def test_an_image_without_objects_teaches_background_only(head):
     assert int((logits.grad[..., 0] < 0).sum()) == 3
 
 
+def test_images_without_objects_push_no_harder_than_those_with(head, truth):
+    """Of four images, all with or all without objects, the loss is a mean over as many hard negatives a positive."""
+    anchors = len(head.default_boxes)
+    nothing = Truth((torch.zeros(0, 4),) * 4, (torch.zeros(0, dtype=torch.int64),) * 4, torch.zeros(0))
+    labelled = Truth(truth.boxes * 2, truth.labels * 2, torch.zeros(0))
+    mixed = Truth(truth.boxes + nothing.boxes[:2], truth.labels + nothing.labels[:2], torch.zeros(0))
+    entropy = torch.log(torch.tensor(4.0))
+    positives = sum(
+        int((head._match(*objects)[0] > 0).sum()) for objects in zip(truth.boxes, truth.labels, strict=True)
+    )
+    for images, expected in (
+        (nothing, 3 * entropy),
+        (labelled, 4 * entropy),
+        (mixed, (4 * positives + 3 * 2) / (positives + 2) * entropy),
+    ):
+        logits, offsets = torch.zeros(4, anchors, CLASSES + 1), torch.zeros(4, anchors, 4)
+        torch.testing.assert_close(head.losses(BoxPredictions(logits, offsets), images)["classification"], expected)
+
+
 def test_what_lies_on_a_crowd_is_no_background(head):
     anchors = len(head.default_boxes)
     logits = torch.zeros(1, anchors, CLASSES + 1, requires_grad=True)

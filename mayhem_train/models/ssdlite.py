@@ -118,17 +118,19 @@ class SSDLite(DetectionHead):
     def losses(self, predictions: BoxPredictions, targets: Targets) -> dict[str, Tensor]:
         """The two terms of SSD's loss, each a sum over matched default boxes divided by their number.
 
-        Classification counts the hardest negatives only, three for each positive and at least three an image; what lies
-        on a crowd is no negative.
+        Classification counts the hardest negatives only, three for each positive; what lies on a crowd is no negative.
+        An image without objects has the negatives of one positive and counts as one, so that it does not push harder
+        than images with objects do.
         """
         matched = [self._match(boxes, labels) for boxes, labels in zip(targets.boxes, targets.labels, strict=True)]
         labels = torch.stack([labels for labels, _ in matched])
         offsets = torch.stack([offsets for _, offsets in matched])
         positive = labels > 0
-        positives = joined_count(positive.sum())
+        counted = positive.sum(1, keepdim=True).clamp(min=1)
+        positives = joined_count(counted.sum())
         localisation = functional.smooth_l1_loss(predictions.offsets[positive], offsets[positive], reduction="sum")
         entropy = functional.cross_entropy(predictions.logits.transpose(1, 2), labels, reduction="none")
-        negatives = NEGATIVES_PER_POSITIVE * positive.sum(1, keepdim=True).clamp(min=1)
+        negatives = NEGATIVES_PER_POSITIVE * counted
         ignored = torch.stack([on_crowd(self.default_boxes, crowds) for crowds in targets.crowd_boxes])
         hardness = entropy.detach().masked_fill(positive | ignored, -1.0)
         hard = (hardness.argsort(dim=1, descending=True).argsort(dim=1) < negatives) & ~ignored
