@@ -29,6 +29,11 @@ class DeepLabV3(SegmentationHead):
         super().__init__()
         self.classifier = DeepLabHead(channels.c5, outputs, atrous_rates)
 
+    @property
+    def class_layers(self) -> dict[str, int]:
+        """The last convolution."""
+        return {f"classifier.{len(self.classifier) - 1}": 1}
+
     def forward(self, features: Features) -> Tensor:
         """Logits float32 [N, 1 + S, h, w] at c5's stride."""
         return self.classifier(features.c5)

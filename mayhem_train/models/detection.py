@@ -36,6 +36,12 @@ class DetectionHead(nn.Module):
     """A head whose `detect` finds boxes in its raw predictions."""
 
     outputs = ("boxes", "scores", "labels", "count")
+    tells_background = True
+
+    @property
+    def class_layers(self) -> dict[str, int]:
+        """See `class_rows`."""
+        raise NotImplementedError
 
     def detect(self, predictions: Any) -> Detections:
         """The best boxes of each image, overlaps suppressed; no shape may depend on what is seen."""

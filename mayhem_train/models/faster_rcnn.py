@@ -128,6 +128,11 @@ class FasterRCNN(DetectionHead):
             {level: pyramid[level] for level in self._levels},
         )
 
+    @property
+    def class_layers(self) -> dict[str, int]:
+        """Scores, and four offsets of each class; proposals know no classes."""
+        return {"box_predictor.cls_score": 1, "box_predictor.bbox_pred": 4}
+
     def losses(self, predictions: RegionPredictions, targets: Targets) -> dict[str, Tensor]:
         """The paper's two losses of the proposals and two of the boxes, over anchors and proposals drawn at random.
 

@@ -25,6 +25,11 @@ class LRASPP(SegmentationHead):
         super().__init__()
         self.classifier = LRASPPHead(channels.c3, channels.c5, outputs, INNER_CHANNELS)
 
+    @property
+    def class_layers(self) -> dict[str, int]:
+        """The two convolutions whose sum is the logits."""
+        return {"classifier.low_classifier": 1, "classifier.high_classifier": 1}
+
     def forward(self, features: Features) -> Tensor:
         """Logits float32 [N, 1 + S, H / 8, W / 8]."""
         high = self.classifier.cbr(features.c5) * self.classifier.scale(features.c5)

@@ -44,9 +44,16 @@ _frozen_norm = partial(FrozenBatchNorm2d, eps=0.001)
 class OneLogit(SegmentationHead):
     """A head with one logit for the only surface; the background's is 0, so that softmax is its sigmoid."""
 
+    tells_background = False
+
     def __init__(self, head: SegmentationHead):
         super().__init__()
         self.head = head
+
+    @property
+    def class_layers(self) -> dict[str, int]:
+        """Those of the head within."""
+        return {f"head.{name}": values for name, values in self.head.class_layers.items()}
 
     def forward(self, features: Features) -> Tensor:
         """Logits float32 [N, 2, h, w]."""

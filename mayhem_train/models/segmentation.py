@@ -18,6 +18,12 @@ class SegmentationHead(nn.Module):
     """A head whose `forward(features)` gives logits float32 [N, 1 + S, h, w], of which h and w are its own."""
 
     outputs = ("mask", "mask_confidence")
+    tells_background = True
+
+    @property
+    def class_layers(self) -> dict[str, int]:
+        """See `class_rows`."""
+        raise NotImplementedError
 
     def losses(self, logits: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Cross-entropy over the labelled pixels of the batch; zero where there are none."""

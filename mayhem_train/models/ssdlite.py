@@ -115,6 +115,12 @@ class SSDLite(DetectionHead):
         predictions = self.predictors(levels)
         return BoxPredictions(predictions["cls_logits"], predictions["bbox_regression"])
 
+    @property
+    def class_layers(self) -> dict[str, int]:
+        """The last convolution of each level, which has all classes of one default box after those of the other."""
+        levels = len(self.predictors.classification_head.module_list)
+        return {f"predictors.classification_head.module_list.{level}.1": 1 for level in range(levels)}
+
     def losses(self, predictions: BoxPredictions, targets: Targets) -> dict[str, Tensor]:
         """The two terms of SSD's loss, each a sum over matched default boxes divided by their number.
 

@@ -182,8 +182,7 @@ def _introduce(cli: TrainingCLI, earlier: StartingWeights | None) -> None:
         weighting = cli.model.balancer.weighting_name
         _tell(f"{weighting} weighs the tasks from epoch {idle + 1} on, which this training does not reach.")
     if earlier is not None:
-        fresh = f"; fresh: the heads of {', '.join(earlier.fresh)}" if earlier.fresh else ""
-        _tell(f"Starting from {earlier.checkpoint}{fresh}.")
+        _tell(str(earlier))
 
 
 def _frames(part: DatasetIndex) -> str:
