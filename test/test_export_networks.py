@@ -76,6 +76,24 @@ def check_everywhere(network: MultiTaskNetwork, path: Path) -> None:
                 assert prediction.mask is None
 
 
+def test_a_network_that_finds_nothing_is_exported_and_says_so_of_any_image(tmp_path, monkeypatch):
+    """As one of 40 classes that has hardly been trained."""
+    monkeypatch.setitem(BODIES, "small", small_body)
+    classes = tuple(f"class-{number}" for number in range(40))
+    network = build_network(NetworkSpecification("ssdlite", "small", 96, 128, classes, ()), "none").eval()
+    with torch.no_grad():
+        for level in network.heads["detection"].predictors.classification_head.module_list:
+            level[1].weight.zero_()
+            level[1].bias.view(-1, 41)[:, 0] = 20
+    path = exported(DeployableNetwork(network).eval(), tmp_path / "model.onnx")
+    report = check_parity(DeployableNetwork(network).eval(), path, generated_images(2, 160, 90), shown_as=path)
+    assert report.detections == 0
+    model = OnnxModel(path, provider="cpu")
+    for shape in ((2, 160, 90, 3), (1, 2160, 3840, 3)):
+        predictions = model.predict(np.zeros(shape, np.uint8))
+        assert [prediction.boxes.shape for prediction in predictions] == [(0, 4)] * shape[0]
+
+
 def test_suppression_is_the_same_in_onnx_runtime_where_scores_tie_and_no_more_are_kept_than_asked_for():
     class Suppression(nn.Module):
         def forward(self, boxes: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:

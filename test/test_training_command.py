@@ -225,7 +225,12 @@ def test_force_never_removes_what_is_no_run(data, tmp_path, capsys):
         (["--data.photometric.brightness", "-1"], "photometric brightness is -1: choose a value from 0 to 1"),
         (["--data.photometric.blur_length", "0"], "photometric blur_length is 0: choose a value from 1 to 101"),
         (["--data.photometric.grey", "abc"], "--data.photometric.grey is abc: give a number"),
-        (["--data.batch_size", "1"], "set --data.batch_size to 2 or more"),
+        (["--data.batch_size", "1"], "frames to train on), or a larger --data.size"),
+        (
+            ["--data.batch_size", "1", "--model.name", "deeplabv3"],
+            "train deeplabv3, which normalises the mean of a whole map over the batch: set --data.batch_size to 2 or "
+            "more (with as many frames to train on).",
+        ),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_2(data, tmp_path, capsys, arguments, named):

@@ -97,7 +97,10 @@ def test_memory_that_does_not_suffice_suggests_a_batch_size() -> None:
 def test_memory_of_a_gpu_and_of_numpy_as_well(error: Exception) -> None:
     with pytest.raises(MayhemError, match=r"--data.batch_size 4"), training():
         raise error
-    with pytest.raises(MayhemError, match=r"accumulate_grad_batches 6 as many"), training(8, accumulated=3):
+    with (
+        pytest.raises(MayhemError, match=r"accumulate_grad_batches 6 for as many images a step"),
+        training(8, accumulated=3),
+    ):
         raise error
     with (
         pytest.raises(MayhemError, match=r"Out of memory at one image a batch: set a smaller --data.size"),

@@ -147,9 +147,15 @@ def _refuse_too_small_batches(cli: TrainingCLI) -> None:
             f"There are fewer frames to train on than the {processes} processes: set a smaller --trainer.devices."
         )
     if smallest == 1 and not cli.model.learns_from_one_image:
+        larger = cli.model.learns_from_one_larger_image
+        reason = (
+            f"a network of {list(cli.datamodule.size)}, whose coarsest map is one pixel"
+            if larger
+            else f"{cli.model.network.specification.name}, which normalises the mean of a whole map over the batch"
+        )
         raise UsageError(
-            f"One image a step cannot train a network of {list(cli.datamodule.size)}, whose coarsest map is one pixel: "
-            "set --data.batch_size to 2 or more (with as many frames to train on), or a larger --data.size."
+            f"One image a step cannot train {reason}: set --data.batch_size to 2 or more (with as many frames to train "
+            f"on){', or a larger --data.size' if larger else ''}."
         )
 
 

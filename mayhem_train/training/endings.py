@@ -97,7 +97,7 @@ def _out_of_memory(batch_size: int, accumulated: int) -> MayhemError:
     as_many = -(-batch_size * accumulated // half)
     return MayhemError(
         f"Out of memory at {batch_size} images a batch: set --data.batch_size {half} (with "
-        f"--trainer.accumulate_grad_batches {as_many} as many count), or a smaller --data.size."
+        f"--trainer.accumulate_grad_batches {as_many} for as many images a step), or a smaller --data.size."
     )
 
 

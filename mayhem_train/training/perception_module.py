@@ -133,11 +133,20 @@ class PerceptionModule(pl.LightningModule):
     @cached_property
     def learns_from_one_image(self) -> bool:
         """Whether a batch of one image will do: batch normalisation has no variance where a map is one value only."""
+        return self._learns_from_one_image(1)
+
+    @cached_property
+    def learns_from_one_larger_image(self) -> bool:
+        """Whether it would with four times the sides; not where a head averages over whole maps."""
+        return self._learns_from_one_image(4)
+
+    def _learns_from_one_image(self, times: int) -> bool:
         specification = self.network.specification
         network = copy.deepcopy(self.network).train()
+        sides = times * specification.height, times * specification.width
         try:
             with torch.no_grad():
-                network(torch.zeros(1, 3, specification.height, specification.width, device=self.device))
+                network(torch.zeros(1, 3, *sides, device=self.device))
         except ValueError:
             return False
         return True
