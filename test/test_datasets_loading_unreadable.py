@@ -177,7 +177,7 @@ def test_flipped_bytes_that_still_decode_are_no_error_and_others_are(drives: Pat
     data[0] ^= 0xFF
     write(drives, "drive-c", "mcap", [jpeg(TOPIC, START_NS, bytes(data))])
     index = DatasetIndex((Category(1, "agv", True),), (labelled("drive-c", 0, 1, "train"),))
-    with pytest.raises(MayhemError, match=r"Frame drive-c-000000\.png cannot be read: .*neither JPEG nor PNG"):
+    with pytest.raises(MayhemError, match=r"Frame drive-c-000000\.png cannot be read: .*neither JPEG"):
         FrameDataset(index, drives)[0]
 
 
