@@ -32,7 +32,10 @@ class DecodedPicture:
 
     def rgb(self) -> NDArray[np.uint8]:
         """uint8 [H, W, 3], by the colour matrix and the range that the stream names (BT.601 where it names none)."""
-        return np.ascontiguousarray(self.frame.to_ndarray(format="rgb24"))
+        import av.logging
+
+        with av.logging.Capture():  # it warns of every picture of full range that its format has a newer name
+            return np.ascontiguousarray(self.frame.to_ndarray(format="rgb24"))
 
 
 class VideoDecoder:
