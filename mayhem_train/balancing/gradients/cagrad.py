@@ -30,12 +30,15 @@ class CAGrad(GramMethod):
 
     def weights(self, gram: Tensor) -> Tensor:
         """1 / K + c |g_0| / |g_w| w."""
-        radius = self.c * gram.mean().clamp(min=0).sqrt()
+        # The weights know no scale; squares of very short or very long gradients' products have left their precision.
+        scaled = gram.double() / gram.diagonal().max()
+        radius = self.c * scaled.mean().clamp(min=0).sqrt()
         if len(gram) == 2:
-            w = _worst_of_two(gram, radius)
+            w = _worst_of_two(scaled, radius)
         else:
-            w = torch.from_numpy(_worst(gram.double().cpu().numpy(), self.c)).to(gram)
-        return 1 / len(gram) + radius / (w @ gram @ w).sqrt() * w
+            w = torch.from_numpy(worst_weights(scaled.cpu().numpy(), self.c)).to(scaled)
+        length = (w @ scaled @ w).clamp(min=torch.finfo(scaled.dtype).tiny).sqrt()
+        return (1 / len(gram) + radius / length * w).to(gram)
 
 
 def _worst_of_two(gram: Tensor, radius: Tensor) -> Tensor:
@@ -51,8 +54,8 @@ def _worst_of_two(gram: Tensor, radius: Tensor) -> Tensor:
     return torch.stack([first, 1 - first])
 
 
-def _worst(gram: NDArray[np.float64], c: float) -> NDArray[np.float64]:
-    gram = gram / gram.diagonal().max()
+def worst_weights(gram: NDArray[np.float64], c: float) -> NDArray[np.float64]:
+    """w float64 [K] at the minimum, from a Gram matrix whose largest values are about 1."""
     count = len(gram)
     mean = gram.mean(0)
     radius = c * np.sqrt(np.maximum(gram.mean(), 0))

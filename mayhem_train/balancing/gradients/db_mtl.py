@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mayhem_ros.errors import UsageError
-from mayhem_train.balancing.gradients.method import Direction, GradientMethod, is_degenerate
+from mayhem_train.balancing.gradients.method import Direction, GradientMethod
 
 
 class DualBalancing(GradientMethod):
@@ -37,17 +37,18 @@ class DualBalancing(GradientMethod):
         self._average: Tensor | None = None
 
     def combine(self, gradients: Tensor) -> Direction:
-        """The balanced sum; plain where the gradients are degenerate, which leaves the average alone."""
-        degenerate = is_degenerate(gradients @ gradients.T)
-        if degenerate:
-            return Direction(gradients.sum(0), torch.ones_like(gradients[:, 0]), degenerate)
+        """The balanced sum; a gradient of zero leaves its average alone, and takes no part."""
+        lengths = gradients.norm(dim=1)
+        if not torch.isfinite(lengths).all():
+            return Direction(gradients.sum(0), torch.ones_like(lengths), lengths.new_ones((), dtype=torch.bool))
+        present = lengths > 0
         self.steps += 1
         share = self.beta / int(self.steps) ** self.exponent
         before = torch.zeros_like(gradients) if self._average is None else self._average.to(gradients)
-        self._average = gradients.lerp(before, share)
+        self._average = torch.where(present[:, None], gradients.lerp(before, share), before)
         norms = self._average.norm(dim=1)
-        weights = norms.max() / norms
-        return Direction(weights @ self._average, weights, degenerate)
+        weights = torch.where(present, norms.max() / norms, 0.0)
+        return Direction(weights @ self._average, weights, ~torch.isfinite(weights).all())
 
     def get_extra_state(self) -> Tensor | None:
         """The moving average, float [K, P]."""

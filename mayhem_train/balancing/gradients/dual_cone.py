@@ -8,7 +8,7 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from mayhem_train.balancing.gradients.method import GramMethod
-from mayhem_train.balancing.gradients.square_root import square_root
+from mayhem_train.balancing.gradients.square_root import square_root, unit_gram
 
 
 class UPGrad(GramMethod):
@@ -22,9 +22,9 @@ class UPGrad(GramMethod):
         """The mean of each gradient's projection."""
         if len(gram) == 2:
             return (1 - gram[0, 1].clamp(max=0) / gram.diagonal()) / 2
-        exact = gram.double().cpu().numpy()
-        projections = [project_to_dual_cone(row, exact) for row in np.eye(len(exact)) / len(exact)]
-        return torch.from_numpy(np.sum(projections, axis=0)).to(gram)
+        cosines, lengths = unit_gram(gram.double().cpu().numpy())
+        projections = [project_to_dual_cone(row, cosines) for row in np.diag(lengths)]
+        return torch.from_numpy(np.mean(projections, axis=0) / lengths).to(gram)
 
 
 class DualProj(GramMethod):
@@ -38,8 +38,8 @@ class DualProj(GramMethod):
         """The mean's projection."""
         if len(gram) == 2:
             return (-gram[0, 1] / gram.diagonal()).clamp(min=1) / 2
-        exact = gram.double().cpu().numpy()
-        return torch.from_numpy(project_to_dual_cone(np.full(len(exact), 1 / len(exact)), exact)).to(gram)
+        cosines, lengths = unit_gram(gram.double().cpu().numpy())
+        return torch.from_numpy(project_to_dual_cone(lengths / len(lengths), cosines) / lengths).to(gram)
 
 
 def project_to_dual_cone(weights: np.ndarray, gram: np.ndarray) -> np.ndarray:
@@ -47,6 +47,6 @@ def project_to_dual_cone(weights: np.ndarray, gram: np.ndarray) -> np.ndarray:
 
     By duality v minimises v^T G v over v >= u, which is non-negative least squares in v - u.
     """
-    vectors = square_root(gram / gram.diagonal().max())
+    vectors = square_root(gram)
     added, _ = nnls(vectors, -vectors @ weights)
     return np.asarray(weights + added)

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-# Gradients that point away from each other to this cosine leave no direction that helps both.
-_OPPOSITE = -1 + 1e-6
+from mayhem_train.balancing.last_known import LastKnown
 
 
 @dataclass(frozen=True)
@@ -19,8 +18,8 @@ class Direction:
     Attributes:
         vector: float [P].
         weights: float [K], each task's part in it; for sign methods the share of its gradient that was let through.
-        degenerate: bool scalar; True where the gradients (zero, opposite or not finite) left nothing to decide, and
-            they were summed.
+        degenerate: bool scalar; True where the gradients are not finite, and were summed so that the step is refused,
+            and where the method has no answer to them, so that the vector is zero.
     """
 
     vector: Tensor
@@ -30,6 +29,9 @@ class Direction:
 
 class GradientMethod(nn.Module, ABC):
     """A map from the tasks' gradients g_1 .. g_K of the shared parameters to one direction.
+
+    A gradient of zero is that of a task which the batch lacks, or which has nothing to learn from it: it takes no part,
+    and the others have the weights that they would have had beside it.
 
     Attributes:
         of_logarithms: the tasks' gradients, of heads and body, are to be those of log L_k.
@@ -50,27 +52,47 @@ class GradientMethod(nn.Module, ABC):
 
 
 class GramMethod(GradientMethod):
-    """A method that needs no more than the gradients' inner products: d = sum_k w_k g_k."""
+    """A method that needs no more than the gradients' inner products: d = sum_k w_k g_k.
+
+    In the place of a gradient of zero it sees one of the task's last length, at right angles to all others: the task
+    conflicts with none, and a method that shares out its weights leaves it its share.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lengths = LastKnown()
 
     @abstractmethod
     def weights(self, gram: Tensor) -> Tensor:
-        """w float [K] from the Gram matrix float [K, K], G_ij = g_i . g_j. May be wrong for degenerate gradients."""
+        """w float [K] from the Gram matrix float [K, K], G_ij = g_i . g_j, finite and with a diagonal above 0.
+
+        Not finite where the method has no answer, as bargains have none between opposite gradients.
+        """
 
     def combine(self, gradients: Tensor) -> Direction:
-        """The weighted sum; plain where the gradients are degenerate."""
-        gram = gradients @ gradients.T
-        sound = ~is_degenerate(gram)
-        # A method never sees what it cannot take; the identity stands in, and its answer is thrown away.
-        weights = self.weights(torch.where(sound, gram, torch.eye(len(gram)).to(gram)))
-        sound = sound & torch.isfinite(weights).all()
-        weights = torch.where(sound, weights, torch.ones_like(weights))
-        return Direction(weights @ gradients, weights, ~sound)
+        """The weighted sum."""
+        gram = gram_matrix(gradients)
+        finite = torch.isfinite(gram).all()
+        present = gram.diagonal() > 0
+        weights = self.weights(self._completed(gram, present, finite))
+        answered = torch.isfinite(weights).all()
+        weights = torch.where(answered & present, weights, 0.0)
+        weights = torch.where(finite, weights, 1.0)
+        vector = weights @ gradients.to(weights)
+        return Direction(vector.to(gradients), weights, ~(finite & answered))
+
+    def _completed(self, gram: Tensor, present: Tensor, finite: Tensor) -> Tensor:
+        lengths = self._lengths.complete(gram.diagonal().sqrt(), present).nan_to_num(1.0)
+        completed = torch.where(present[:, None] & present, gram, (lengths**2).diag())
+        # What it could not take it never sees: its answer to the identity is thrown away.
+        return torch.where(finite, completed, torch.eye(len(gram)).to(gram))
 
 
-def is_degenerate(gram: Tensor) -> Tensor:
-    """bool scalar: whether a Gram matrix [K, K] is not finite, has a zero gradient in it, or two opposite ones."""
-    cosines = cosine_matrix(gram)
-    return ~torch.isfinite(gram).all() | (gram.diagonal() <= 0).any() | ~(cosines > _OPPOSITE).all()
+def gram_matrix(gradients: Tensor) -> Tensor:
+    """The inner products [K, K] of gradients [K, P], at least in single precision."""
+    if gradients.dtype in (torch.float16, torch.bfloat16):
+        gradients = gradients.float()
+    return gradients @ gradients.T
 
 
 def cosine_matrix(gram: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from scipy.optimize import nnls
 from torch import Tensor
 
 from mayhem_train.balancing.gradients.method import GramMethod
-from mayhem_train.balancing.gradients.square_root import square_root
+from mayhem_train.balancing.gradients.square_root import square_root, unit_gram
 
 
 class MGDA(GramMethod):
@@ -23,18 +23,20 @@ class MGDA(GramMethod):
         """The shortest vector's weights."""
         if len(gram) == 2:
             (a, x), (_, b) = gram
-            first = ((b - x) / (a + b - 2 * x)).nan_to_num(0.5).clamp(0, 1)  # equal gradients: any weights do
-            return torch.stack([first, 1 - first])
+            to_other = torch.stack([b - x, a - x])
+            return (to_other / to_other.sum()).nan_to_num(0.5).clamp(0, 1)  # equal gradients: any weights do
         return torch.from_numpy(shortest_weights(gram.double().cpu().numpy())).to(gram)
 
 
 def shortest_weights(gram: np.ndarray) -> np.ndarray:
     """w float64 [K] of the shortest vector in the convex hull of vectors with this Gram matrix.
 
-    As non-negative least squares: y minimises |A y|^2 + (sum(y) - 1)^2 over y >= 0 exactly where y / sum(y) is
-    shortest, since for a fixed w = y / sum(y) the least value n / (1 + n) grows with n = |A w|^2.
+    As non-negative least squares: y minimises |A y|^2 + (sum(w) - 1)^2 over y >= 0 exactly where w / sum(w) is
+    shortest, since for a fixed w / sum(w) the least value n / (1 + n) grows with n = |A y|^2. A has unit columns and
+    w_k = y_k s_k with s_k ~ 1 / |g_k|, so that a gradient a millionth as long as another counts as exactly.
     """
-    vectors = square_root(gram / gram.diagonal().max())
-    rows = np.vstack([vectors, np.ones(len(gram))])
-    solution, _ = nnls(rows, np.append(np.zeros(len(vectors)), 1.0))
-    return np.asarray(solution / solution.sum())
+    cosines, lengths = unit_gram(gram)
+    shares = lengths.min() / lengths
+    rows = np.vstack([square_root(cosines), shares])
+    solution, _ = nnls(rows, np.append(np.zeros(len(gram)), 1.0))
+    return np.asarray(solution * shares / (solution @ shares))

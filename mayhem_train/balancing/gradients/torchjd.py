@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from mayhem_ros.errors import UsageError
-from mayhem_train.balancing.gradients.method import Direction, GradientMethod, GramMethod, is_degenerate
+from mayhem_train.balancing.gradients.method import Direction, GradientMethod, GramMethod
+from mayhem_train.balancing.last_known import LastKnown
 
 
 class TorchjdWeighting(GramMethod):
@@ -41,16 +42,33 @@ class TorchjdAggregator(GradientMethod):
     def __init__(self, aggregator: nn.Module):
         super().__init__()
         self.aggregator = aggregator
+        self._lengths = LastKnown()
 
     def bind(self, tasks: int) -> None:
         """Tries it once."""
         _try(self.aggregator, tasks)
 
     def combine(self, gradients: Tensor) -> Direction:
-        """As torchjd says; the plain sum where the gradients are degenerate."""
-        degenerate = is_degenerate(gradients @ gradients.T)
-        vector = gradients.sum(0) if degenerate else self.aggregator(gradients)
-        return Direction(vector, gradients.new_full((len(gradients),), torch.nan), degenerate)
+        """As torchjd says."""
+        lengths = gradients.norm(dim=1)
+        if not torch.isfinite(lengths).all():
+            return self._direction(gradients.sum(0), lengths, degenerate=True)
+        completed = self._completed(gradients, lengths)
+        vector = self.aggregator(completed)[: gradients.shape[1]]
+        if not torch.isfinite(vector).all():
+            return self._direction(torch.zeros_like(vector), lengths, degenerate=True)
+        return self._direction(vector, lengths, degenerate=False)
+
+    def _completed(self, gradients: Tensor, lengths: Tensor) -> Tensor:
+        """With a column for each task in which those without a gradient stand aside at their last length."""
+        present = lengths > 0
+        last = self._lengths.complete(lengths, present).nan_to_num(1.0)
+        if present.all():
+            return gradients
+        return torch.cat([gradients, last.masked_fill(present, 0.0).diag()], 1)
+
+    def _direction(self, vector: Tensor, lengths: Tensor, *, degenerate: bool) -> Direction:
+        return Direction(vector, torch.full_like(lengths, torch.nan), torch.tensor(degenerate, device=vector.device))
 
 
 def _try(module: nn.Module, tasks: int) -> None:
