@@ -22,6 +22,7 @@ from mayhem_train.datasets.datamodule import SeededSampler
 from mayhem_train.datasets.samples import Batch, collate
 from mayhem_train.models.features import Features
 from mayhem_train.models.normaliser import joined_count
+from mayhem_train.models.segmentation import SegmentationHead
 from mayhem_train.models.targets import Targets
 from mayhem_train.training.joined_batch import JoinedBatchStrategy
 from mayhem_train.training.optimizers import SGD
@@ -37,7 +38,7 @@ PAIRS = [
     ("equal", "db-mtl"),
 ]
 COUNT, BATCH = 8, 4
-Kind = Literal["even", "uneven"]
+Kind = Literal["even", "uneven", "bare"]
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(600)]
 
 
@@ -58,7 +59,7 @@ class SceneData(pl.LightningDataModule):
         return DataLoader(Scenes(3, self.kind), 2, collate_fn=collate)
 
 
-class Pixels(nn.Module):
+class Pixels(SegmentationHead):
     """A head that says for every labelled pixel whether it is floor."""
 
     def __init__(self) -> None:
@@ -175,6 +176,9 @@ def _process(rank: int, port: int, folder: Path) -> None:
     trained = learner_of_counts()
     train(trained, folder, "uneven")
     found["uneven"] = weights(trained)
+    trained = learner_of_counts()
+    train(trained, folder, "bare")
+    found["bare"] = weights(trained)
     trained = learner("uncertainty", "pcgrad")
     train(trained, folder, accumulate_grad_batches=2)
     found["accumulated"] = weights(trained)
@@ -223,7 +227,7 @@ def test_two_processes_end_with_the_weights_of_one_with_the_joined_batch(
 
 
 @pytest.mark.parametrize(
-    "case", [*(f"{weighting} x {gradient}" for weighting, gradient in PAIRS), "deep", "accumulated", "uneven"]
+    "case", [*(f"{weighting} x {gradient}" for weighting, gradient in PAIRS), "deep", "accumulated", "uneven", "bare"]
 )
 def test_both_processes_hold_the_same_weights(found: list[dict[str, Any]], case: str) -> None:
     for one, other in zip(found[0][case], found[1][case], strict=True):
@@ -235,6 +239,14 @@ def test_a_mean_is_over_what_both_batches_hold(found: list[dict[str, Any]], tmp_
     one = learner_of_counts()
     train(one, tmp_path, "uneven")
     assert_close(found[0]["uneven"], weights(one))
+
+
+def test_a_task_that_one_or_both_have_no_labels_for_is_that_of_the_joined_batch(
+    found: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    one = learner_of_counts()
+    train(one, tmp_path, "bare")
+    assert_close(found[0]["bare"], weights(one))
 
 
 def test_two_processes_that_measure_on_deep_levels_are_one(found: list[dict[str, Any]], tmp_path: Path) -> None:

@@ -23,10 +23,10 @@ class Scenes(Dataset[Sample]):
     """A coloured box on a grey floor, drawn from the place's number.
 
     Even ones have the box at the same place; uneven ones have none in every third scene, and every second is unlabelled
-    on its right.
+    on its right. Of bare ones the first six have no labelled surface.
     """
 
-    def __init__(self, count: int, kind: Literal["any", "even", "uneven"] = "any"):
+    def __init__(self, count: int, kind: Literal["any", "even", "uneven", "bare"] = "any"):
         self.count = count
         self.kind = kind
 
@@ -44,6 +44,8 @@ class Scenes(Dataset[Sample]):
         mask[32:] = 1
         boxes, labels = torch.tensor([[left, 20.0, left + 30, 50]]), torch.tensor([1])
         crowd = torch.tensor([False])
+        if self.kind == "bare" and place < 6:
+            mask[:] = 255
         if self.kind == "uneven" and place % 2:
             mask[:, 60:] = 255
         if self.kind == "uneven" and place % 3 == 0:

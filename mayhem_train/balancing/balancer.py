@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Literal
 
 import torch
@@ -15,6 +16,7 @@ from mayhem_train.balancing.gradients.graddrop import FeatureGradDrop
 from mayhem_train.balancing.gradients.method import GradientMethod, GramMethod, cosine_matrix
 from mayhem_train.balancing.gradients.plain_sum import PlainSum
 from mayhem_train.balancing.gradients.torchjd import adapt
+from mayhem_train.balancing.last_known import LastKnown
 from mayhem_train.balancing.names import ALIASES, CONSTANT, GRADIENT_METHODS, WEIGHTINGS, canonical
 from mayhem_train.balancing.processes import mean_over_processes
 from mayhem_train.balancing.shared_features import SharedFeatures, add_gradient
@@ -30,8 +32,8 @@ class BalancedLoss:
 
     Attributes:
         total: what is minimised, scalar: sum_k c_k L_k and the weighting's own loss.
-        losses: L_k by task, scalars.
-        coefficients: c_k by task, scalars without gradient, the balancer's constants in them.
+        losses: L_k by task, scalars, of the tasks that the batch has labels for.
+        coefficients: c_k of these by task, scalars without gradient, the balancer's constants in them.
         own: the weighting's own loss, None where it has none.
     """
 
@@ -50,19 +52,27 @@ class GradientRecord:
             methods on features.
         cosines: float [K, K].
         weights: float [K].
-        degenerate: bool scalar: the gradients were summed since they left nothing to decide.
+        degenerate: bool scalar: the gradients were not finite, or the method had no answer to them.
+        present: the tasks that the batch has labels for, by number; the others' norms and weights are 0, their cosines
+            not a number.
     """
 
     norms: Tensor
     cosines: Tensor
     weights: Tensor
     degenerate: Tensor
+    present: tuple[int, ...]
+
+    @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """Those of the tasks that are present."""
+        return list(combinations(self.present, 2))
 
     @property
     def conflict(self) -> Tensor:
-        """The share of pairs of tasks whose gradients point away from each other, scalar."""
-        rows, columns = torch.triu_indices(len(self.norms), len(self.norms), 1)
-        return (self.cosines[rows, columns] < 0).float().mean()
+        """The share of `pairs` whose gradients point away from each other, scalar; not a number without any."""
+        cosines = self.cosines[[first for first, _ in self.pairs], [second for _, second in self.pairs]]
+        return (cosines < 0).float().mean()
 
 
 class Balancer(nn.Module):
@@ -125,6 +135,7 @@ class Balancer(nn.Module):
         self._asked_to_measure = measure_gradients
         self.constants_by_name = dict(constants or {})
         self.tasks: tuple[str, ...] = ()
+        self._last_losses = LastKnown()
         self.register_buffer("fallbacks", torch.zeros((), dtype=torch.int64))
 
     def bind(self, tasks: Sequence[str]) -> None:
@@ -170,16 +181,20 @@ class Balancer(nn.Module):
         return not isinstance(self.method, PlainSum) or self.weighting.needs_gradients
 
     def forward(self, losses: Mapping[str, Tensor]) -> BalancedLoss:
-        """Weighs one training batch's losses (scalars), which every process must do once a batch."""
-        stacked = torch.stack([losses[task] for task in self.tasks])
-        seen = self.constants * mean_over_processes(stacked.detach())
-        coefficients = self.weighting(seen)
-        own = self.weighting.own_loss(seen)
+        """Weighs one training batch's losses (scalars), which every process must do once a batch.
+
+        A task that the batch has no labels for is not in `losses`, in any process: it takes no part, nothing is learned
+        from it, and the others have the coefficients that they would have had beside its last loss.
+        """
+        present = torch.tensor([task in losses for task in self.tasks], device=self.constants.device)
+        stacked = self._stacked(losses)
+        seen = self._last_losses.complete(self.constants * mean_over_processes(stacked.detach()), present)
+        coefficients = self.weighting(seen, present)
+        own = self.weighting.own_loss(seen, present)
         factors = (self.constants * coefficients).detach()
         total = (factors * stacked).sum() if own is None else (factors * stacked).sum() + own
-        return BalancedLoss(
-            total, {task: losses[task] for task in self.tasks}, dict(zip(self.tasks, factors, strict=True)), own
-        )
+        by_task = {task: factor for task, factor in zip(self.tasks, factors, strict=True) if task in losses}
+        return BalancedLoss(total, {task: losses[task] for task in by_task}, by_task, own)
 
     def backward(
         self, balanced: BalancedLoss, features: SharedFeatures, parameters: Sequence[nn.Parameter], scale: Tensor
@@ -196,15 +211,16 @@ class Balancer(nn.Module):
         if balanced.own is not None:
             (scale * balanced.own).backward()
         factors = self._factors(balanced)
-        for task, factor in zip(self.tasks, factors, strict=True):
-            (scale * factor * balanced.losses[task]).backward()
+        present = tuple(number for number, task in enumerate(self.tasks) if task in balanced.losses)
+        for number in present:
+            (scale * factors[number] * balanced.losses[self.tasks[number]]).backward()
         if isinstance(self.method, FeatureGradDrop):
             if self.weighting.needs_gradients:
                 gradients = mean_over_processes(features.gradients(parameters, keep_graph=True) / scale)
                 self._observe(factors, gradients)
             gram, weights = features.backward_masked(self.method)
             gram = mean_over_processes(gram) / scale**2
-            return self._record(gram, weights, ~torch.isfinite(gram).all())
+            return self._record(gram, weights, ~torch.isfinite(gram).all(), present)
         deep = self.measured_on == "deep"
         gradients = mean_over_processes(features.gradients(parameters, to_first_level=deep) / scale)
         if self.weighting.needs_gradients:
@@ -213,11 +229,11 @@ class Balancer(nn.Module):
         add_gradient(direction.vector * scale, parameters)
         if deep:
             features.backward_below_first_level(direction.weights)
-        return self._record(gradients @ gradients.T, direction.weights, direction.degenerate)
+        return self._record(gradients @ gradients.T, direction.weights, direction.degenerate, present)
 
     def observe_losses_after_step(self, losses: Mapping[str, Tensor]) -> None:
         """Gives a weighting that needs them the last batch's losses (scalars) after the optimiser's step."""
-        stacked = torch.stack([losses[task].detach() for task in self.tasks])
+        stacked = self._stacked(losses).detach()
         self.weighting.observe_losses_after_step(self.constants * mean_over_processes(stacked))
 
     def end_epoch(self) -> None:
@@ -227,15 +243,19 @@ class Balancer(nn.Module):
     def _factors(self, balanced: BalancedLoss) -> Tensor:
         """What each task's loss is multiplied with before its backward pass, float [K]."""
         if self.method.of_logarithms:
-            losses = torch.stack([balanced.losses[task].detach() for task in self.tasks])
-            return 1 / mean_over_processes(losses).clamp(min=LEAST_LOSS)
-        return torch.stack([balanced.coefficients[task] for task in self.tasks])
+            return 1 / mean_over_processes(self._stacked(balanced.losses).detach()).clamp(min=LEAST_LOSS)
+        return self._stacked(balanced.coefficients)
+
+    def _stacked(self, by_task: Mapping[str, Tensor]) -> Tensor:
+        """Scalars by task as float [K], 0 for a task that is not there."""
+        zero = self.constants.new_zeros(())
+        return torch.stack([by_task.get(task, zero) for task in self.tasks])
 
     def _observe(self, factors: Tensor, gradients: Tensor) -> None:
         """Gives the weighting the gradients with the factors [K] of their losses taken out."""
         inverse = torch.where(factors > 0, self.constants / factors, torch.zeros_like(factors))
         self.weighting.observe_gradients(inverse[:, None] * gradients)
 
-    def _record(self, gram: Tensor, weights: Tensor, degenerate: Tensor) -> GradientRecord:
+    def _record(self, gram: Tensor, weights: Tensor, degenerate: Tensor, present: tuple[int, ...]) -> GradientRecord:
         self.fallbacks += degenerate
-        return GradientRecord(gram.diagonal().sqrt(), cosine_matrix(gram), weights, degenerate)
+        return GradientRecord(gram.diagonal().sqrt(), cosine_matrix(gram), weights, degenerate, present)

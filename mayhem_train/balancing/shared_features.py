@@ -114,7 +114,7 @@ class SharedFeatures(Generic[FeatureTuple]):
             passing.append(kept.sum(0))
         if reached:
             torch.autograd.backward(reached, passing)
-        return gram, passed / size
+        return gram, passed / size.clamp(min=torch.finfo(size.dtype).tiny)
 
     def _pairs(self, task: str) -> Iterator[tuple[Tensor, Tensor]]:
         return zip(self._features, self._copies[task], strict=True)

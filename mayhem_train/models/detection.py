@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mayhem_ros.errors import UsageError
 from mayhem_train.models.specification import NetworkSpecification
+from mayhem_train.models.targets import Targets
 
 TASK = "detection"
 DETECTIONS = 100
@@ -42,6 +43,14 @@ class DetectionHead(nn.Module):
     def class_layers(self) -> dict[str, int]:
         """See `class_rows`."""
         raise NotImplementedError
+
+    def is_labelled(self, targets: Targets) -> bool:
+        """Whether an image of the batch has an object, or a place that is known to have none: one outside of crowds."""
+        height, width = targets.masks.shape[-2:]
+        return any(
+            len(boxes) > 0 or not bool(_covers(crowds, height, width).any())
+            for boxes, crowds in zip(targets.boxes, targets.crowd_boxes, strict=True)
+        )
 
     def detect(self, predictions: Any) -> Detections:
         """The best boxes of each image, overlaps suppressed; no shape may depend on what is seen."""
@@ -92,3 +101,8 @@ def on_crowd(boxes: Tensor, crowds: Tensor) -> Tensor:
     covered = (lower_right - upper_left).clamp(min=0).prod(2)
     area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     return (covered >= 0.5 * area[:, None]).any(1)
+
+
+def _covers(boxes: Tensor, height: int, width: int) -> Tensor:
+    """bool [C]: boxes [C, 4] that cover an image of this height and width."""
+    return (boxes[:, :2] <= 0).all(1) & (boxes[:, 2] >= width) & (boxes[:, 3] >= height)

@@ -17,7 +17,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class Head(Protocol):
-    """What a task's head offers; it is an nn.Module as well."""
+    """What a task's head offers; it is an nn.Module as well.
+
+    One whose task may be missing from a batch's labels has `is_labelled(targets)` besides, which says whether they
+    hold anything for it.
+    """
 
     outputs: tuple[str, ...]
     """The names of what it publishes."""
@@ -80,6 +84,10 @@ class MultiTaskNetwork(nn.Module):
         """The shared ones after level c3: nearly all of a body's parameters, and less than half of its time."""
         stages = (self.body.to_c4, self.body.to_c5)
         return [parameter for stage in stages for parameter in stage.parameters() if parameter.requires_grad]
+
+    def labelled_tasks(self, targets: Targets) -> tuple[str, ...]:
+        """The tasks that the batch has labels for; a head that cannot tell has them always."""
+        return tuple(task for task, head in self.heads.items() if getattr(head, "is_labelled", lambda _: True)(targets))
 
     def losses(self, predictions: dict[str, Any], targets: Targets) -> dict[str, dict[str, Tensor]]:
         """Each task's loss terms."""

@@ -25,6 +25,10 @@ class SegmentationHead(nn.Module):
         """See `class_rows`."""
         raise NotImplementedError
 
+    def is_labelled(self, targets: Targets) -> bool:
+        """Whether a pixel of the batch is labelled."""
+        return bool((targets.masks != UNLABELLED).any())
+
     def losses(self, logits: Tensor, targets: Targets) -> dict[str, Tensor]:
         """Cross-entropy over the labelled pixels of the batch; zero where there are none."""
         height, width = targets.masks.shape[-2:]

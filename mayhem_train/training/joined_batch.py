@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import torch
@@ -60,11 +60,16 @@ def average_gradients(parameters: Iterable[nn.Parameter]) -> None:
 
 def any_process(flag: bool, device: torch.device) -> bool:
     """Whether the flag is set in any process; every process must ask."""
+    return all_flags([flag], device)[0]
+
+
+def all_flags(flags: Sequence[bool], device: torch.device) -> list[bool]:
+    """Which of the flags are set in any process; every process must ask for as many."""
     if processes() == 1:
-        return flag
-    flags = torch.tensor(int(flag), device=device)
-    distributed.all_reduce(flags, distributed.ReduceOp.MAX)
-    return bool(flags)
+        return list(flags)
+    joined = torch.tensor([int(flag) for flag in flags], device=device)
+    distributed.all_reduce(joined, distributed.ReduceOp.MAX)
+    return [bool(flag) for flag in joined.tolist()]
 
 
 def is_first_process() -> bool:

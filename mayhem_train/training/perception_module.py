@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,14 @@ from mayhem_train.models.network import build_network
 from mayhem_train.models.specification import NetworkSpecification, Preset
 from mayhem_train.naming import look_up
 from mayhem_train.training.averaged_weights import average_statistics
-from mayhem_train.training.joined_batch import any_process, average_gradients, first_told, processes, refuse_together
+from mayhem_train.training.joined_batch import (
+    all_flags,
+    any_process,
+    average_gradients,
+    first_told,
+    processes,
+    refuse_together,
+)
 from mayhem_train.training.monitors import refuse_unmeasured_monitors
 from mayhem_train.training.moved_progress import move_progress, note_step
 from mayhem_train.training.optimizers import OPTIMIZERS, OptimizerRecipe
@@ -121,6 +127,7 @@ class PerceptionModule(pl.LightningModule):
         self.score_thresholds: dict[str, float] = {}
         self.metrics: dict[str, float | None] = {}
         self._left_out = False
+        self._labelled: list[str] = []
         self._names: tuple[str, ...] = ()
         self._steps_before = 0
         self._draws_before: DrawsSoFar | None = None
@@ -152,12 +159,16 @@ class PerceptionModule(pl.LightningModule):
         return True
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        """The balanced loss of one batch; None where frames that cannot be read leave too little of it.
+        """The balanced loss of one batch, over the tasks that it has labels for.
 
-        With several processes, all of them leave out a batch that one has too little of.
+        None where it has none for any, or where frames that cannot be read leave too little of it. With several
+        processes, all of them leave out a batch that one has too little of, and a task that no process has labels for.
         """
         too_small = not len(batch) or (bool(batch.unreadable) and len(batch) == 1 and not self.learns_from_one_image)
-        self._left_out = any_process(too_small, self.device)
+        here = self.network.labelled_tasks(batch)
+        flags = all_flags([too_small, *(task in here for task in self.network.tasks)], self.device)
+        self._labelled = [task for task, flag in zip(self.network.tasks, flags[1:], strict=True) if flag]
+        self._left_out = flags[0] or not self._labelled
         if self._left_out:
             # Lightning knows no None of several processes: a loss that moves nothing stands in.
             trained = [parameter.sum() for parameter in self.parameters() if parameter.requires_grad]
@@ -198,14 +209,17 @@ class PerceptionModule(pl.LightningModule):
         parameters = self.network.deep_parameters if deep else self.network.shared_parameters
         record = self.balancer.backward(balanced, shared, parameters, scale)
         tasks = self.network.tasks
-        values = {"train/conflict": record.conflict, "train/fallbacks": self.balancer.fallbacks.float()}
-        for first, second in combinations(range(len(tasks)), 2):
+        values = {"train/fallbacks": self.balancer.fallbacks.float()}
+        for first, second in record.pairs:
             name = "train/cosine" if len(tasks) == 2 else f"train/cosine/{tasks[first]}/{tasks[second]}"
             values[name] = record.cosines[first, second]
-        for task, norm, weight in zip(tasks, record.norms, record.weights, strict=True):
-            values |= {f"train/gradient_norm/{task}": norm, f"train/weight/{task}": weight}
+        for number in record.present:
+            values[f"train/gradient_norm/{tasks[number]}"] = record.norms[number]
+            values[f"train/weight/{tasks[number]}"] = record.weights[number]
+        if record.pairs:
+            values["train/conflict"] = record.conflict
+            self.log("train/conflict_rate", record.conflict, on_step=False, on_epoch=True, batch_size=1)
         self.log_dict(values)
-        self.log("train/conflict_rate", record.conflict, on_step=False, on_epoch=True, batch_size=1)
 
     def on_after_backward(self) -> None:
         """Every process goes on with the gradients of the joined batch.
@@ -319,7 +333,8 @@ class PerceptionModule(pl.LightningModule):
         with torch.autocast(self.device.type, enabled=False):
             predictions = self(batch.images)
             terms = self.network.losses(predictions, batch)
-            self.log_dict(_named("val", terms), batch_size=len(batch), on_step=False, on_epoch=True)
+            labelled = {task: terms[task] for task in self.network.labelled_tasks(batch)}
+            self.log_dict(_named("val", labelled), batch_size=len(batch), on_step=False, on_epoch=True)
             self._validation.add(batch, predictions)
 
     def on_validation_epoch_end(self) -> None:
@@ -376,13 +391,15 @@ class PerceptionModule(pl.LightningModule):
         self.metrics = dict(trained.metrics)
 
     def _loss_terms(self, batch: Batch) -> tuple[dict[str, dict[str, Tensor]], SharedFeatures[Features] | None]:
-        """Each task's loss terms; with a gradient method each stands on its own copy of the features."""
+        """The labelled tasks' loss terms; with a gradient method each stands on its own copy of the features."""
         features = self.network.features(_as_channels_last(batch.images))
-        if not self.balancer.balances_gradients:
-            return self.network.losses(_as_float32(self.network.predictions(features)), batch), None
-        shared = SharedFeatures(features, self.network.tasks)
-        predictions = {task: head(shared.of(task)) for task, head in self.network.heads.items()}
-        return self.network.losses(_as_float32(predictions), batch), shared
+        shared = SharedFeatures(features, self.network.tasks) if self.balancer.balances_gradients else None
+        if shared is None:
+            predictions = self.network.predictions(features)
+        else:
+            predictions = {task: head(shared.of(task)) for task, head in self.network.heads.items()}
+        terms = self.network.losses(_as_float32(predictions), batch)
+        return {task: terms[task] for task in self._labelled}, shared
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Named, so that the logged learning rates say whose they are."""

@@ -27,16 +27,17 @@ class AdamVector(nn.Module):
         self.register_buffer("value", start.clone())
         self.register_buffer("mean", torch.zeros_like(start))
         self.register_buffer("square", torch.zeros_like(start))
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("steps", torch.zeros_like(start, dtype=torch.int64))
 
-    def step(self, gradient: Tensor) -> None:
-        """One step of Adam; a gradient that is not finite is none."""
+    def step(self, gradient: Tensor, moved: Tensor) -> None:
+        """One step of Adam of those numbers that are to be moved (bool [K]); a gradient that is not finite is none."""
         if not torch.isfinite(gradient).all():
             return
         gradient = gradient + self.weight_decay * self.value
-        self.steps += 1
-        self.mean.lerp_(gradient, 0.1)
-        self.square.lerp_(gradient**2, 0.001)
+        self.steps += moved
+        self.mean.lerp_(gradient, 0.1 * moved.to(gradient))
+        self.square.lerp_(gradient**2, 0.001 * moved.to(gradient))
         mean = self.mean / (1 - 0.9**self.steps)
         square = self.square / (1 - 0.999**self.steps)
-        self.value -= self.learning_rate * mean / (square.sqrt() + 1e-8)
+        change = self.learning_rate * mean / (square.sqrt() + 1e-8)
+        self.value -= torch.where(moved, change, 0.0)

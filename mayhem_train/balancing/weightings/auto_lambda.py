@@ -24,6 +24,7 @@ class AutoLambda(LossWeighting):
     into noise. It is an inner product, and is taken as one here: g_k are the tasks' gradients of the batch that made
     the last update, g_val = sum_j p_j g_j those of the next batch, which that update has not seen, at the weights
     that it led to. So each step's gradients serve twice and nothing is computed besides. eta vanishes in Adam's scale.
+    A lambda whose task had no part in the update stays, and so do all where no task that counts judges it.
 
     Args:
         start: every lambda's first value.
@@ -57,14 +58,15 @@ class AutoLambda(LossWeighting):
         chosen = torch.tensor([self.primary_by_name.get(task, others) for task in tasks])
         self.register_buffer("primary", chosen, persistent=False)
 
-    def forward(self, losses: Tensor) -> Tensor:
+    def forward(self, losses: Tensor, present: Tensor | None = None) -> Tensor:
         """The lambdas."""
         return self.lambdas.value.clone()
 
     def observe_gradients(self, gradients: Tensor) -> None:
         """Moves the lambdas by what the last update did to this batch."""
         if self._gradients is not None:
-            self.lambdas.step(-(self._gradients.to(gradients) @ (self.primary @ gradients)))
+            updated, judged = self._gradients.to(gradients), self.primary @ gradients
+            self.lambdas.step(-(updated @ judged), updated.any(1) & judged.any())
             self.lambdas.value.clamp_(min=_LEAST_LAMBDA)
         if torch.isfinite(gradients).all():  # mixed precision's scaling overflows now and then
             self._gradients = gradients.detach().clone()

@@ -16,14 +16,14 @@ class DynamicWeightAverage(LossWeighting):
     """c_k = K softmax(r / T)_k with r_k = L_k(e - 1) / L_k(e - 2), L_k(e) the mean raw loss of epoch e.
 
     Liu, Johns and Davison 2019, "End-to-End Multi-Task Learning with Attention", equation 7. The first two epochs are
-    equal.
+    equal. A task that an epoch lacks keeps its rate and its mean.
 
     Args:
         temperature: T; larger is nearer to equal.
     """
 
     idle_epochs = 2
-    coefficients: Tensor
+    rates: Tensor
     before: Tensor
 
     def __init__(self, temperature: float = 2.0):
@@ -35,18 +35,17 @@ class DynamicWeightAverage(LossWeighting):
     def bind(self, tasks: Sequence[str]) -> None:
         """Equal until two epochs are known."""
         self.means = EpochMeans(len(tasks))
-        self.register_buffer("coefficients", torch.ones(len(tasks)))
+        self.register_buffer("rates", torch.ones(len(tasks)))
         self.register_buffer("before", torch.full((len(tasks),), torch.nan))
 
-    def forward(self, losses: Tensor) -> Tensor:
+    def forward(self, losses: Tensor, present: Tensor | None = None) -> Tensor:
         """This epoch's coefficients."""
-        self.means.add(losses)
-        return self.coefficients.clone()
+        self.means.add(losses, present)
+        return len(self.rates) * torch.softmax(self.rates / self.temperature, 0)
 
     def end_epoch(self) -> None:
-        """The next epoch's coefficients."""
+        """The next epoch's rates."""
         mean = self.means.take()
         rates = mean / self.before
-        if torch.isfinite(rates).all():
-            self.coefficients.copy_(len(rates) * torch.softmax(rates / self.temperature, 0))
-        self.before.copy_(mean)
+        self.rates.copy_(torch.where(torch.isfinite(rates), rates, self.rates))
+        self.before.copy_(torch.where(torch.isfinite(mean), mean, self.before))

@@ -27,6 +27,7 @@ class FastAdaptiveWeighting(LossWeighting):
 
     needs_losses_after_step = True
     losses: Tensor
+    learning: Tensor
 
     def __init__(self, learning_rate: float = 0.025, weight_decay: float = 1e-3):
         super().__init__()
@@ -42,25 +43,23 @@ class FastAdaptiveWeighting(LossWeighting):
         """xi starts at 0."""
         self.logits = AdamVector(torch.zeros(len(tasks)), self.learning_rate, self.weight_decay)
         self.register_buffer("losses", torch.full((len(tasks),), torch.nan), persistent=False)
+        self.register_buffer("learning", torch.zeros(len(tasks), dtype=torch.bool), persistent=False)
 
-    def forward(self, losses: Tensor) -> Tensor:
+    def forward(self, losses: Tensor, present: Tensor | None = None) -> Tensor:
         """The coefficients, normalised as the paper does to leave the update's size alone.
 
-        A task with nothing to learn from this batch has none: its share would be all that there is.
+        A task whose loss is zero has none: its share would be all that there is.
         """
+        something = losses > LEAST_LOSS
         self.losses = losses
-        shares = torch.where(self._present, torch.softmax(self.logits.value, 0) / losses, 0.0)
+        self.learning = something if present is None else something & present
+        shares = torch.where(something, torch.softmax(self.logits.value, 0) / losses, 0.0)
         return shares / shares.sum().clamp(min=torch.finfo(shares.dtype).tiny)
 
     def observe_losses_after_step(self, losses: Tensor) -> None:
-        """Moves xi."""
+        """Moves xi, but for tasks that had nothing to learn from the batch."""
         before, after = self.losses.clamp(min=LEAST_LOSS), losses.clamp(min=LEAST_LOSS)
-        improvement = torch.where(self._present, before.log() - after.log(), 0.0)
-        shares = torch.where(self._present, torch.softmax(self.logits.value, 0), 0.0)
+        improvement = torch.where(self.learning, before.log() - after.log(), 0.0)
+        shares = torch.where(self.learning, torch.softmax(self.logits.value, 0), 0.0)
         mean = (shares * improvement).sum() / shares.sum()
-        self.logits.step(shares * (improvement - mean))
-
-    @property
-    def _present(self) -> Tensor:
-        """bool [K]: the tasks that have something to learn from the last batch."""
-        return self.losses > LEAST_LOSS
+        self.logits.step(shares * (improvement - mean), self.learning)

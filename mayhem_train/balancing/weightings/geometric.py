@@ -15,8 +15,8 @@ class GeometricWeighting(LossWeighting):
     Learning", equation 2.
     """
 
-    def forward(self, losses: Tensor) -> Tensor:
-        """G / (K L), over the K tasks that have something to learn from this batch; 0 for the others."""
+    def forward(self, losses: Tensor, present: Tensor | None = None) -> Tensor:
+        """G / (K L), over the K tasks that have something to learn; 0 for those whose loss is zero."""
         present = losses > LEAST_LOSS
         count = present.sum().clamp(min=1)
         logarithms = torch.where(present, losses.clamp(min=LEAST_LOSS).log(), 0.0)

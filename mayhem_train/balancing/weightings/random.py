@@ -22,7 +22,7 @@ class RandomWeighting(LossWeighting):
         super().__init__()
         self.draws = Draws(seed)
 
-    def forward(self, losses: Tensor) -> Tensor:
+    def forward(self, losses: Tensor, present: Tensor | None = None) -> Tensor:
         """A new draw."""
         drawn = torch.randn(len(losses), generator=self.draws.generator())
         return torch.softmax(drawn, 0).to(losses)

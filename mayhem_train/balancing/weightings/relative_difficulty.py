@@ -18,7 +18,7 @@ class RelativeDifficultyWeighting(LossWeighting):
     M_k is the exponential moving average of the epochs' mean losses, M_k <- b M_k + (1 - b) L_k(e). The ratio is the
     inverse training rate of Chen et al. 2018 (GradNorm, equation 3), as Liu, Liang and Gitter 2019, "Loss-Balanced Task
     Weighting to Reduce Negative Transfer in Multi-Task Learning", weigh by it. The first two epochs are
-    equal: the first one only tells where each task begins.
+    equal: the first one only tells where each task begins. A task that an epoch lacks keeps its average.
 
     Args:
         decay: b, how slowly the average follows.
@@ -44,20 +44,20 @@ class RelativeDifficultyWeighting(LossWeighting):
         self.register_buffer("first", torch.full((len(tasks),), torch.nan))
         self.register_buffer("average", torch.full((len(tasks),), torch.nan))
 
-    def forward(self, losses: Tensor) -> Tensor:
+    def forward(self, losses: Tensor, present: Tensor | None = None) -> Tensor:
         """This epoch's coefficients."""
-        self.means.add(losses)
+        self.means.add(losses, present)
         return self.coefficients.clone()
 
     def end_epoch(self) -> None:
         """The next epoch's coefficients."""
         mean = self.means.take()
-        if not torch.isfinite(mean).all():
-            return
-        if not torch.isfinite(self.first).all():
-            self.first.copy_(mean)
-            self.average.copy_(mean)
-        self.average.copy_(self.decay * self.average + (1 - self.decay) * mean)
+        begins = torch.isnan(self.first)
+        self.first.copy_(torch.where(begins, mean, self.first))
+        self.average.copy_(torch.where(begins, mean, self.average))
+        average = self.decay * self.average + (1 - self.decay) * mean
+        self.average.copy_(torch.where(torch.isfinite(mean), average, self.average))
         difficulty = (self.average / self.first) ** self.exponent
-        if torch.isfinite(difficulty).all() and difficulty.sum() > 0:
+        difficulty = torch.where(torch.isfinite(difficulty), difficulty, 1.0)  # nothing is known of it yet
+        if difficulty.sum() > 0:
             self.coefficients.copy_(len(difficulty) * difficulty / difficulty.sum())

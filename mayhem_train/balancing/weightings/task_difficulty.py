@@ -24,6 +24,6 @@ class TaskDifficultyWeighting(LossWeighting):
             raise UsageError(f"BMTL's temperature is {temperature}: choose one above 0.")
         self.temperature = temperature
 
-    def forward(self, losses: Tensor) -> Tensor:
+    def forward(self, losses: Tensor, present: Tensor | None = None) -> Tensor:
         """K softmax(L / T)."""
         return len(losses) * torch.softmax(losses / self.temperature, 0)
