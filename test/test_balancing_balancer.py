@@ -96,9 +96,7 @@ def shared_gradient(network: SmallNetwork) -> Tensor:
 
 
 @pytest.mark.parametrize("weighting", WEIGHTINGS)
-@pytest.mark.parametrize(
-    "gradient", ["none", "pcgrad", "mgda", "imtl-g", "aligned-mtl", "upgrad", "dualproj", "cagrad"]
-)
+@pytest.mark.parametrize("gradient", ["none", "pcgrad", "imtl-g", "cagrad"])
 @pytest.mark.parametrize("tasks", [2, 3])
 def test_a_composed_pair_is_the_method_on_the_scaled_gradients(weighting: str, gradient: str, tasks: int) -> None:
     network, images_and_truth = small_network(tasks), batch()

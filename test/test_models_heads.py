@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -206,3 +206,22 @@ def test_lraspp_computes_what_torchvisions_head_computes():
     features = Features(*(torch.randn(2, c, 64 // s, 96 // s) for c, s in zip(CHANNELS, (8, 16, 32), strict=True)))
     expected = head.classifier({"low": features.c3, "high": features.c5})
     torch.testing.assert_close(head(features), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_is_labelled_for_boxes_unless_crowds_cover_all_of_it(head: SSDLite, truth: Truth) -> None:
+    height, width = truth.masks.shape[-2:]
+    nothing = (torch.zeros(0, 4),) * len(truth.boxes)
+    whole = torch.tensor([[0.0, 0.0, width, height]])
+    assert head.is_labelled(truth)
+    assert head.is_labelled(replace(truth, boxes=nothing, crowds=nothing)), "an empty image says what is no object"
+    assert head.is_labelled(replace(truth, boxes=nothing, crowds=(whole, *nothing[1:])))
+    assert head.is_labelled(replace(truth, boxes=nothing, crowds=(whole / 2,) * len(nothing)))
+    assert not head.is_labelled(replace(truth, boxes=nothing, crowds=(whole,) * len(nothing)))
+
+
+def test_a_batch_is_labelled_for_surfaces_where_a_pixel_is(truth: Truth) -> None:
+    surfaces = LRASPP(FeatureChannels(8, 8, 8), 2)
+    masks = torch.full_like(truth.masks, 255)
+    assert not surfaces.is_labelled(replace(truth, masks=masks))
+    masks[0, 0, 0] = 0
+    assert surfaces.is_labelled(replace(truth, masks=masks))
