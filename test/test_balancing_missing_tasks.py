@@ -45,7 +45,7 @@ def test_the_others_have_the_coefficients_they_would_have_had_beside_its_last_lo
     whole, lacking = balancer(3, name), balancer(3, name)
     for chosen in (whole, lacking):
         weigh(chosen, LOSSES)
-    expected = weigh(whole, torch.tensor([1.0, 0.5, 8.0]))
+    expected = weigh(whole, torch.tensor([1.0, 0.25, 8.0]))
     found = weigh(lacking, torch.tensor([1.0, torch.nan, 8.0]), "segmentation")
     del expected["segmentation"]
     assert found == expected
