@@ -128,6 +128,7 @@ class PerceptionModule(pl.LightningModule):
         self.metrics: dict[str, float | None] = {}
         self._left_out = False
         self._labelled: list[str] = []
+        self._logged: dict[str, dict[str, float]] = {}
         self._names: tuple[str, ...] = ()
         self._steps_before = 0
         self._draws_before: DrawsSoFar | None = None
@@ -183,12 +184,11 @@ class PerceptionModule(pl.LightningModule):
             self._refuse_losses(_task_losses(terms))
         balanced = self.balancer(_task_losses(terms))
         self._to_be_balanced = None if shared is None else (balanced, shared)
-        self.log_dict(dict(zip(named, joined, strict=True)), batch_size=len(batch))
+        coefficients = {f"train/coefficient/{task}": value for task, value in balanced.coefficients.items()}
+        self._log_tasks("losses", dict(zip(named, joined, strict=True)) | coefficients)
         # A weighting that learns has the weighted losses in its own loss once more, which would be counted twice.
         weighted = balanced.total if balanced.own is None else balanced.total - balanced.own
         self.log("train/loss", mean_over_processes(weighted.detach()), prog_bar=True, batch_size=len(batch))
-        for task, coefficient in balanced.coefficients.items():
-            self.log(f"train/coefficient/{task}", coefficient, batch_size=len(batch))
         return balanced.total
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
@@ -219,7 +219,15 @@ class PerceptionModule(pl.LightningModule):
         if record.pairs:
             values["train/conflict"] = record.conflict
             self.log("train/conflict_rate", record.conflict, on_step=False, on_epoch=True, batch_size=1)
-        self.log_dict(values)
+        self._log_tasks("gradients", values)
+
+    def _log_tasks(self, kind: str, values: dict[str, Tensor]) -> None:
+        """Logs one step's values of a kind, those of tasks that the batch lacks as not a number.
+
+        Lightning would say an earlier step's once more.
+        """
+        self._logged[kind] = {**self._logged.get(kind, {}), **dict.fromkeys(values, torch.nan)}
+        self.log_dict({**self._logged[kind], **values}, batch_size=1)
 
     def on_after_backward(self) -> None:
         """Every process goes on with the gradients of the joined batch.
