@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -52,10 +53,10 @@ def jpeg_segments(data: bytes) -> Iterator[Segment]:
     at = len(JPEG_START)
     for _ in range(_MOST_SEGMENTS):
         at = data.find(b"\xff", at)
-        while 0 <= at < len(data) - 1 and data[at + 1] == 0xFF:  # fill bytes
-            at += 1
-        if not 0 <= at < len(data) - 4 or data[at + 1] == _END[1]:
+        behind = _NO_FILL_BYTE.search(data, at) if at >= 0 else None
+        if behind is None or behind.start() > len(data) - 4 or behind[0] == _END[1:]:
             return
+        at = behind.start() - 1
         marker = data[at + 1]
         length = 0 if marker in _WITHOUT_LENGTH else int.from_bytes(data[at + 2 : at + 4], "big")
         yield Segment(marker, at, at + 2 + length)
@@ -118,6 +119,7 @@ def decode_jpeg(data: bytes, max_pixels: int, found: str, *, as_grey: bool = Fal
         return _damaged(data, colours, found, complaint)
 
 
+_NO_FILL_BYTE = re.compile(rb"[^\xff]")
 _SCAN, _END = b"\xff\xda", b"\xff\xd9"
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _SEQUENTIAL = (0xC0, 0xC1, 0xC9)
@@ -142,7 +144,7 @@ def _header(marker: int, frame: bytes, data: bytes, scan: int, found: str) -> Jp
 def _without_end(data: bytes, colours: str, found: str) -> DecodedImage:
     """The picture where its scan is whole and only the end is missing; zeros may have been filled in for it."""
     stripped = data.rstrip(b"\0")
-    for whole in (data, stripped, stripped + b"\0"):  # which may be the scan's own after 0xFF
+    for whole in dict.fromkeys((data, stripped, stripped + b"\0")):  # which may be the scan's own after 0xFF
         try:
             return DecodedImage(simplejpeg.decode_jpeg(whole + _END, colours), (_FLAW_OF_THE_END,))
         except ValueError:

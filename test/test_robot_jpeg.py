@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from types import SimpleNamespace
 
 import cv2
@@ -172,6 +173,16 @@ def test_more_passes_than_any_encoder_writes_are_refused() -> None:
     last_scan = data[data.rindex(SCAN) : -2]
     with pytest.raises(MayhemError, match="would take 1010 passes over 2000x2000 pixels"):
         decoded(data.removesuffix(END) + 1000 * last_scan + END)
+
+
+def test_bytes_that_fill_the_space_before_a_marker_are_skipped_at_once() -> None:
+    data = jpeg(picture())
+    filled = START + b"\xff" * 3_000_000
+    np.testing.assert_array_equal(decoded(filled + data[2:]).pixels, decoded(data).pixels)
+    start = time.process_time()
+    with pytest.raises(MayhemError, match="is cut off: its end is missing"):
+        decoded(filled)
+    assert time.process_time() - start < 0.2
 
 
 def test_more_segments_than_any_camera_writes_are_refused() -> None:
