@@ -11,6 +11,7 @@ from mayhem_ros.errors import MayhemError
 
 MAX_PIXELS = 50_000_000
 """Pixels of an image that are decoded unless told otherwise; decoded they take 150 MB."""
+_LONGEST_SIDE = 65_535  # of a JPEG; pixels in a single row or column would take many times as long as in a picture
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,28 @@ class DecodedImage:
     is_damaged: bool = False
 
 
+def check_unpacked(unpacked: int, max_pixels: int, found: str) -> None:
+    """Refuses a picture whose samples take more than four bytes for each of the most pixels, before they are unpacked.
+
+    So images of 16 bits and of colours may not be quite as large as the others, which take half the time and memory.
+
+    Raises:
+        MayhemError: they do; the sentence begins with `found`.
+    """
+    most = 4 * max(max_pixels, MAX_PIXELS)
+    if unpacked > most:
+        raise MayhemError(
+            f"{found} would take {unpacked} bytes when it is unpacked, more than the {most} that are decoded at most: "
+            "it is damaged, or max_pixels is too low."
+        )
+
+
 def check_size(width: int, height: int, max_pixels: int, found: str) -> None:
     """Refuses what would be too large, before anything of it is decoded.
 
     Raises:
-        MayhemError: it is empty or has more than so many pixels; the sentence begins with `found`.
+        MayhemError: it is empty, longer than any camera's or has more than so many pixels; the sentence begins with
+            `found`.
     """
     if width <= 0 or height <= 0:
         raise MayhemError(f"{found} is {width}x{height} pixels: it is empty.")
@@ -41,3 +59,5 @@ def check_size(width: int, height: int, max_pixels: int, found: str) -> None:
             f"{found} is {width}x{height} pixels, more than the {max_pixels} that are decoded at most: "
             "it is damaged, or max_pixels is too low."
         )
+    if max(width, height) > _LONGEST_SIDE:
+        raise MayhemError(f"{found} is {width}x{height} pixels, longer than any camera's: it is damaged.")

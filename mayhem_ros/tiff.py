@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-from mayhem_ros.decoded_image import check_size
+from mayhem_ros.decoded_image import check_size, check_unpacked
 from mayhem_ros.errors import MayhemError
 
 TIFF_STARTS = (b"II*\x00", b"MM\x00*")
@@ -49,10 +49,11 @@ def picture_tags(data: bytes, max_pixels: int, found: str) -> bytes:
     check_size(width, height, max_pixels, found)
     compression = values.get(_COMPRESSION, [1])[0]
     bits, channels = values.get(_BITS, [1]), values.get(_CHANNELS, [1])[0]
-    if compression not in _COMPRESSIONS or set(bits) - {8, 16, 32} or len(set(bits)) > 1 or not 1 <= channels <= 4:
+    if compression not in _COMPRESSIONS or set(bits) - {8, 16} or len(set(bits)) > 1 or not 1 <= channels <= 4:
         raise MayhemError(
             f"{found} is a TIFF of {channels} channels of {bits[0]} bits, compression {compression}, which is not read."
         )
+    check_unpacked(width * height * channels * bits[0] // 8, max_pixels, found)
     if any(at + length > len(data) for at, length in zip(values[_OFFSETS], values[_LENGTHS], strict=False)):
         raise MayhemError(f"{found} is cut off: its end is missing.")
     directory = struct.pack(f"{order}H", len(kept)) + b"".join(kept[tag] for tag in sorted(kept)) + bytes(4)

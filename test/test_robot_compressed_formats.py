@@ -188,8 +188,8 @@ def test_chunks_beside_the_picture_are_not_even_looked_at() -> None:
     np.testing.assert_array_equal(decoded("", png[:33] + b"".join(others) + png[33:]), scene())
 
 
-def header(width: int, height: int) -> bytes:
-    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+def header(width: int, height: int, bits: int = 8, colour: int = 2, interlaced: int = 0) -> bytes:
+    return chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, interlaced))
 
 
 @pytest.mark.parametrize(
@@ -202,6 +202,9 @@ def header(width: int, height: int) -> bytes:
             "1073741824x1073741824 pixels, more than",
         ),
         (lambda png: png[:8] + header(64, 0) + png[33:], "is 64x0 pixels: it is empty"),
+        (lambda png: png[:8] + header(1, 65_536) + png[33:], "is 1x65536 pixels, longer than any camera's"),
+        (lambda png: png[:8] + header(7000, 7000, 16) + png[33:], "take 294007000 bytes when it is unpacked"),
+        (lambda png: png[:8] + header(7000, 7000, interlaced=1) + png[33:], "bytes when it is unpacked"),
         (lambda png: png[:33] + chunk(b"tEXt", b"") * 2000 + png[33:], "more chunks than any camera writes"),
         (lambda png: png[:8] + png[33:], "does not begin with a PNG header"),
     ],
@@ -209,6 +212,24 @@ def header(width: int, height: int) -> bytes:
 def test_what_a_png_says_of_itself_is_checked_before_it_is_decoded(change, reason: str) -> None:
     with pytest.raises(MayhemError, match=reason):
         decoded("png", change(encoded(".png", scene()[..., ::-1])))
+
+
+def png_of(unpacked: bytes, level: int, length: int) -> bytes:
+    """Of 600x400 pixels, its data in chunks of a length."""
+    packed = zlib.compress(unpacked, level)
+    chunks = [chunk(b"IDAT", packed[start : start + length]) for start in range(0, len(packed), length)]
+    return encoded(".png", scene())[:8] + header(600, 400) + b"".join(chunks) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("length", [8192, 2**30])
+def test_data_behind_the_picture_of_a_png_are_not_unpacked(length: int) -> None:
+    rows = np.random.default_rng(0).integers(0, 256, (400, 1 + 600 * 3), np.uint8)
+    rows[:, 0] = 0  # each row's filter: none
+    expected = rows[:, 1:].reshape(400, 600, 3)
+    for behind in (b"", bytes(20_000_000)):  # a little of it harms nobody
+        np.testing.assert_array_equal(decoded("png", png_of(rows.tobytes() + behind, 6, length)), expected)
+    with pytest.raises(MayhemError, match="its picture is followed by more data than any encoder writes"):
+        decoded("png", png_of(rows.tobytes() + bytes(200_000_000), 6, length))
 
 
 def test_a_webp_or_tiff_beyond_the_limit_is_refused_by_its_header() -> None:
@@ -221,5 +242,14 @@ def test_a_webp_or_tiff_beyond_the_limit_is_refused_by_its_header() -> None:
 
 
 def test_a_tiff_of_floats_is_no_colour() -> None:
-    with pytest.raises(MayhemError, match="holds pixels of float32, which are no colour image's"):
+    with pytest.raises(MayhemError, match="is a TIFF of 1 channels of 32 bits, compression 1, which is not read"):
         decoded("", encoded(".tiff", np.ones((4, 4), np.float32)))
+
+
+def test_a_tiff_that_would_take_too_much_is_refused_by_its_header() -> None:
+    data = encoded(".tiff", np.zeros((4, 4, 3), np.uint16))
+    sides = {tag: data.rindex(struct.pack("<HHIHH", tag, 3, 1, 4, 0)) for tag in (256, 257)}
+    for tag, at in sides.items():
+        data = data[:at] + struct.pack("<HHIHH", tag, 3, 1, 7000, 0) + data[at + 12 :]
+    with pytest.raises(MayhemError, match="take 294000000 bytes when it is unpacked, more than the 200000000 that"):
+        decoded("", data)
