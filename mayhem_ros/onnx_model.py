@@ -132,17 +132,20 @@ class OnnxModel:
             ) from error
         return dict(zip(names, arrays, strict=True))
 
-    def _run_options(self, shape: tuple[int, ...]) -> onnxruntime.RunOptions | None:
-        """Gives memory back where the shapes of the last passes change.
+    def _run_options(self, shape: tuple[int, ...]) -> onnxruntime.RunOptions:
+        """Silent, since what fails is raised and said once, not on every frame.
+
+        Gives memory back where the shapes of the last passes change.
 
         Else ONNX Runtime would keep as much as its largest image took, which may have been one of a kind. Always giving
         it back would take a tenth of the time of a pass.
         """
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = _FATAL
         before = set(self._recent_shapes)
         self._recent_shapes.append(shape)
         if self.provider != "cpu" or set(self._recent_shapes) == before:
-            return None
-        options = onnxruntime.RunOptions()
+            return options
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         return options
 
@@ -171,6 +174,7 @@ _RUNTIME_PROVIDERS = {
     "openvino": "OpenVINOExecutionProvider",
 }
 _AUTOMATIC = ("cuda", "cpu")
+_FATAL = 4
 _RECENT = 16  # passes, among which every camera has its turn
 
 
