@@ -127,7 +127,7 @@ def _planes(message: Any, layout: Planes) -> tuple[NDArray[np.uint8], NDArray[np
     height, width, step = message.height, message.width, message.step
     rows, columns = -(-height // layout.down), -(-width // layout.across)
     if layout.is_interleaved:
-        colour = [_Plane(rows, 2 * columns, step * 2 // layout.across)]
+        colour = [_Plane(rows, 2 * columns, 2 * -(-step // layout.across))]
     else:
         colour = [_Plane(rows, columns, -(-step // layout.across))] * 2
     planes, flaws = _placed(message, [_Plane(height, width, step), *colour])
