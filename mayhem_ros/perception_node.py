@@ -167,6 +167,8 @@ class PerceptionNode(LifecycleNode):
 
     def _camera_prefixes(self, image_topics: Sequence[str]) -> dict[str, str]:
         """By resolved image topic, what its results' topics start with."""
+        if "" in image_topics:
+            raise UsageError(f"image_topics is {list(image_topics)}: leave the empty name out (a comma too many?).")
         for topic in image_topics:
             try:
                 validate_topic_name(topic)
