@@ -56,14 +56,29 @@ class LiveVideo:
     def open(self, message: Any) -> list[Any]:
         """What to look at in the place of a message: itself, or where it is a packet, the pictures that come out.
 
-        A stream whose pictures are reordered gives some later, so that there may be none now, or several.
+        A stream whose pictures are reordered gives some later, so that there may be none now, or several. In the end
+        each message has come out once, if only as the reason why there is no picture.
         """
         try:
             packet = video_packet(message)
-            return [message] if packet is None else self._decode(packet, message.header)
+            opened: list[Any] = [message] if packet is None else self._decode(packet, message.header)
         except Exception as error:  # whatever one message does, the next one is to be seen
             self._flaw = self._flaw or str(error)
-            return [LivePicture(message.header, error)]
+            if self._headers.get(self._number) is message.header:
+                del self._headers[self._number]
+            opened = [LivePicture(message.header, error)]
+        return [*self._given_up(), *opened]
+
+    def _given_up(self) -> list[LivePicture]:
+        """Those of which no picture can come out any more."""
+        lost = [number for number in self._headers if number <= self._number - _LONGEST_DELAY]
+        return [
+            LivePicture(
+                self._headers.pop(number),
+                MayhemError(f"No picture came out of a packet of {TITLES[self._codec]} video."),
+            )
+            for number in lost
+        ]
 
     def _decode(self, packet: VideoPacket, header: Any) -> list[LivePicture]:
         if self._decoder is None or packet.codec != self._codec:
@@ -73,7 +88,6 @@ class LiveVideo:
         self._note(content)
         self._number += 1
         self._headers[self._number] = header
-        self._headers.pop(self._number - _LONGEST_DELAY, None)
         data = with_start_codes(packet.codec, packet.data, lengths=Content.LENGTHS in content)
         pictures, trouble = self._decoder.decode(self._number, data)
         title = TITLES[packet.codec]

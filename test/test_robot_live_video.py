@@ -76,6 +76,18 @@ def test_rubbish_fails_alone_and_taints_what_builds_on_it() -> None:
     assert [index for index in (0, 1, 3, 4, 5, 6) if found[index].decoded().is_damaged] == [3, 4]
 
 
+@pytest.mark.parametrize("b_frames", [0, 2])
+def test_every_message_comes_out_once_whatever_is_damaged(b_frames: int) -> None:
+    options = {"x264-params": f"bframes={b_frames}"}
+    packets = [data for _, data in encode("h264", 80, 10, b_frames=b_frames, options=options)]
+    for place, data in ((3, b""), (5, b"\0\0\0\1"), (7, packets[7][:20]), (12, packets[12][:-9]), (20, packets[41])):
+        packets[place] = data
+    live = LiveVideo()
+    headers = [picture.header for number, data in enumerate(packets) for picture in live.open(message(data, number))]
+    assert len(headers) == len(set(headers))
+    assert set(range(40)) <= set(headers)
+
+
 def test_other_messages_pass_as_they_are() -> None:
     jpeg = message(video.jpeg(scene(0)), said="jpeg")
     assert LiveVideo().open(jpeg) == [jpeg]
