@@ -94,6 +94,11 @@ def declare_parameters(node: Node) -> None:
         _check_type(item.name, node.get_parameter_or(item.name).value)
 
 
+def unknown_parameters(node: Node) -> list[str]:
+    """What was given to the node when it was started, but is none of its parameters; ROS says nothing of it."""
+    return [name for name in node._parameter_overrides if not node.has_parameter(name)]
+
+
 def read_parameters(node: Node) -> Parameters:
     """The parameters' present values.
 

@@ -39,7 +39,7 @@ from mayhem_ros.image_decoding import decode_with_flaws
 from mayhem_ros.live_video import LivePicture
 from mayhem_ros.mailbox import Mailbox
 from mayhem_ros.onnx_model import OnnxModel
-from mayhem_ros.parameters import Parameters, changes, declare_parameters, read_parameters
+from mayhem_ros.parameters import Parameters, changes, declare_parameters, read_parameters, unknown_parameters
 from mayhem_ros.prediction import Prediction
 from mayhem_ros.throttle import Throttle
 
@@ -76,6 +76,10 @@ class PerceptionNode(LifecycleNode):
         self._when_shut_down = when_shut_down
         super().__init__("perception", **options)
         declare_parameters(self)
+        if unknown := unknown_parameters(self):
+            self.get_logger().warning(
+                f"{', '.join(unknown)}: no parameters of this node; `ros2 param list` names its own."
+            )
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 5)
         # Steady, so that diagnostics go on while simulated time stands still.

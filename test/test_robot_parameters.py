@@ -165,6 +165,15 @@ def test_a_node_told_nonsense_stays_unconfigured_and_says_why(
     assert "runs on" not in error  # nobody waits for a model to learn it
 
 
+def test_a_misspelt_parameter_is_named(context: Context, capfd: pytest.CaptureFixture[str]) -> None:
+    given = {"threshold": 0.5, "use_sim_time": False, "threads": 1, "image_topic": "/a"}
+    overrides = [Parameter(name, value=value) for name, value in given.items()]
+    PerceptionNode(context=context, parameter_overrides=overrides).destroy_node()
+    assert (
+        "threshold, image_topic: no parameters of this node; `ros2 param list` names its own." in capfd.readouterr().err
+    )
+
+
 def test_the_shipped_configuration_names_every_parameter_with_its_default() -> None:
     shipped = yaml.safe_load((ROOT / "config" / "perception.yaml").read_text())["/**"]["ros__parameters"]
     defaults = {
