@@ -13,7 +13,7 @@ from mayhem_ros.errors import MayhemError
 from mayhem_ros.image_files import decode_file, is_image_file
 from mayhem_ros.intensity_range import IntensityRange
 from mayhem_ros.jpeg import JPEG_START, decode_jpeg, read_jpeg_header
-from mayhem_ros.raw_encodings import DEPTH_ENCODINGS, bayer_conversion, layout_of
+from mayhem_ros.raw_encodings import bayer_conversion, depth_encodings, layout_of, refusal_of_depth
 from mayhem_ros.sixteen_bits import eight_bit
 
 
@@ -27,15 +27,14 @@ def decode_compressed(
 ) -> DecodedImage:
     """A file as RGB; what `format_` says counts only where it is depth or a Bayer mosaic.
 
-    The range is for files with one channel of 16 bits.
+    The range is for files with one channel of 16 bits; beside it the format 16UC1 is grey.
 
     Raises:
         MayhemError: it is depth, no file of these formats, too large, cut off, or damaged so that there is no picture.
     """
-    if "compresseddepth" in format_.lower() or any(encoding in format_.upper() for encoding in DEPTH_ENCODINGS):
-        raise MayhemError(
-            f"The compressed image's format is {format_[:60]!r}, which is depth, not colour: choose a colour topic."
-        )
+    depth = depth_encodings(is_ranged=intensity_range is not None)
+    if "compresseddepth" in format_.lower() or any(encoding in format_.upper() for encoding in depth):
+        raise MayhemError(refusal_of_depth("The compressed image's format", f"{format_[:60]!r}"))
     content = bytes(memoryview(data))
     found = _found(content, format_)
     mosaic = mosaic_conversion(format_)
@@ -77,12 +76,17 @@ def mosaic_conversion(format_: str) -> int | None:
     return bayer_conversion(camera)
 
 
+_ALIKE = 2  # what rounding makes of equal channels
+
+
 def _to_rgb(
     pixels: NDArray[Any], mosaic: int | None, found: str, intensity_range: IntensityRange | None = None
 ) -> NDArray[np.uint8]:
     """What a file stores, [H, W] or BGR [H, W, 3], as uint8 RGB."""
     if pixels.dtype not in (np.uint8, np.uint16):
         raise MayhemError(f"{found} holds pixels of {pixels.dtype}, which are no colour image's.")
+    if pixels.ndim == 3 and mosaic is not None and np.ptp(pixels, axis=2).max(initial=0) <= _ALIKE:
+        pixels = np.ascontiguousarray(pixels[..., 1])  # a mosaic in a file that knows colours alone, as WebP does
     if pixels.ndim == 3:
         bgr = eight_bit(pixels)
         return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr)  # type: ignore[return-value]

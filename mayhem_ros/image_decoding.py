@@ -41,7 +41,8 @@ def decode_with_flaws(
     Args:
         message: of either type.
         intensity_range: what is shown of 16-bit grey and Bayer images, rounded to the nearest level and of two equally
-            near to the even one; None shows all of 0..65535, as colour of 16 bits always does.
+            near to the even one; None shows all of 0..65535, as colour of 16 bits always does. 16UC1 is grey where
+            there is a range, and depth where there is none.
         max_pixels: an image that claims to have more is refused before anything of it is decoded.
 
     Raises:
@@ -57,7 +58,7 @@ def decode_with_flaws(
 
 
 def sixteen_bit_samples(message: Any) -> NDArray[np.uint16] | None:
-    """The samples [H, W] that an intensity range is for, grey or Bayer; None for any other image.
+    """The samples [H, W] that an intensity range is for: grey, Bayer, and 16UC1; None for any other image.
 
     Raises:
         MayhemError: as `decode_image`.

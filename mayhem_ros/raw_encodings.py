@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 
 DEPTH_ENCODINGS = ("16UC1", "16SC1", "32FC1", "64FC1")
+_DEPTH_OR_GREY = "16UC1"
+"""What depth cameras send and many thermal cameras too."""
 
 
 class Layout(NamedTuple):
@@ -46,6 +48,17 @@ def bayer_conversion(encoding: str) -> int | None:
     return layout.conversion if isinstance(layout, Layout) and layout.conversion in _BAYER.values() else None
 
 
+def depth_encodings(*, is_ranged: bool) -> tuple[str, ...]:
+    """The encodings that are depth; beside an intensity range 16UC1 is a thermal camera's grey."""
+    return tuple(name for name in DEPTH_ENCODINGS if not (is_ranged and name == _DEPTH_OR_GREY))
+
+
+def refusal_of_depth(what: str, said: str) -> str:
+    """The sentence on an image whose encoding or format is depth."""
+    thermal = ", or give an intensity range if a thermal camera sent it" if _DEPTH_OR_GREY in said.upper() else ""
+    return f"{what} is {said}, which is depth, not colour: choose a colour topic{thermal}."
+
+
 def is_grey_or_bayer(layout: Layout) -> bool:
     """Whether each pixel is one sample of brightness."""
     return layout.conversion == cv2.COLOR_GRAY2RGB or layout.conversion in _BAYER.values()
@@ -55,6 +68,8 @@ def _plain(name: str) -> str:
     """`RGB_INT8`, `rgb-int8` and `rgbint8` are one name, and `CV_8UC3` is `8uc3`."""
     return re.sub("[^a-z0-9]", "", name.lower()).removeprefix("cv")
 
+
+_WIDE = (10, 12, 14, 16)  # bits of samples that take sixteen; packed ones have names of their own (mono12p)
 
 # OpenCV names a Bayer pattern by its second row's second and third pixel, ROS by its first two rows.
 _BAYER = {
@@ -66,14 +81,17 @@ _BAYER = {
 
 
 def _bayer_names() -> dict[str, Layout]:
-    """ROS `bayer_rggb8`, libcamera `SRGGB8`, GenICam `BayerRG8`, and the bare pattern, which is of eight bits."""
+    """ROS `bayer_rggb8`, libcamera `SRGGB8`, GenICam `BayerRG8`, and the bare pattern, which is of eight bits.
+
+    Mosaics of 10, 12 and 14 bits lie in the lower bits of sixteen.
+    """
     names = {}
     for pattern, conversion in _BAYER.items():
         eight, sixteen = Layout(np.uint8, 1, conversion), Layout(np.uint16, 1, conversion)
         names[pattern] = names[f"bayer{pattern}"] = eight
-        for start in ("bayer", "", "s"):
-            names[f"{start}{pattern}8"], names[f"{start}{pattern}16"] = eight, sixteen
-        names[f"bayer{pattern[:2]}8"], names[f"bayer{pattern[:2]}16"] = eight, sixteen
+        for start in (f"bayer{pattern}", pattern, f"s{pattern}", f"bayer{pattern[:2]}"):
+            names[f"{start}8"] = eight
+            names.update({f"{start}{bits}": sixteen for bits in _WIDE})
         names[f"bayer{pattern}16le"] = sixteen
     return names
 
@@ -90,7 +108,7 @@ _NAMES: list[tuple[str, Layout | Planes]] = [
     ("bgr16 16uc3 bgr48 bgr48le b16g16r16 bgrint16 bgr16packed", Layout(_WORD, 3, cv2.COLOR_BGR2RGB)),
     ("rgba16 rgba64 rgba64le", Layout(_WORD, 4, cv2.COLOR_RGBA2RGB)),
     ("bgra16 16uc4 bgra64 bgra64le", Layout(_WORD, 4, cv2.COLOR_BGRA2RGB)),
-    ("mono16 gray16 grey16 gray16le grey16le y16 y16le l16 lint16", Layout(_WORD, 1, cv2.COLOR_GRAY2RGB)),
+    ("mono16 16uc1 y16le l16 lint16", Layout(_WORD, 1, cv2.COLOR_GRAY2RGB)),
     ("yuv422 uyvy uyvy422 yuv422uyvy yuv4228uyvy yuv422packed", Layout(_BYTE, 2, cv2.COLOR_YUV2RGB_UYVY)),
     ("yuv422yuy2 yuyv yuyv422 yuy2 yuv422yuyv yuv4228", Layout(_BYTE, 2, cv2.COLOR_YUV2RGB_YUYV)),
     ("yvyu yvyu422", Layout(_BYTE, 2, cv2.COLOR_YUV2RGB_YVYU)),
@@ -113,6 +131,11 @@ _NAMES: list[tuple[str, Layout | Planes]] = [
 _BY_NAME: dict[str, Layout | Planes] = {
     **{name: layout for names, layout in _NAMES for name in names.split()},
     **_bayer_names(),
+    **{
+        name: Layout(np.uint16, 1, cv2.COLOR_GRAY2RGB)
+        for bits in _WIDE
+        for name in f"mono{bits} gray{bits} grey{bits} gray{bits}le grey{bits}le y{bits}".split()
+    },
     # V4L2's own names of mosaics, which say no pattern.
     "ba81": Layout(np.uint8, 1, _BAYER["bggr"]),
     "byr2": Layout(np.uint16, 1, _BAYER["bggr"]),

@@ -12,19 +12,21 @@ from numpy.typing import DTypeLike, NDArray
 from mayhem_ros.decoded_image import DecodedImage, check_size
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.intensity_range import IntensityRange
-from mayhem_ros.raw_encodings import DEPTH_ENCODINGS, Planes, is_grey_or_bayer, layout_of
+from mayhem_ros.raw_encodings import Planes, depth_encodings, is_grey_or_bayer, layout_of, refusal_of_depth
 from mayhem_ros.sixteen_bits import eight_bit
 
 
 def decode_raw(message: Any, max_pixels: int, intensity_range: IntensityRange | None = None) -> DecodedImage:
     """A raw image of any encoding that has a name in `raw_encodings`; the range is for grey and Bayer of 16 bits.
 
+    With a range 16UC1 is grey, as thermal cameras send it; without one it is depth.
+
     Raises:
         MayhemError: the encoding is none of them or is depth, or the data do not fit it.
     """
     encoding = message.encoding
-    if encoding.upper() in DEPTH_ENCODINGS:
-        raise MayhemError(f"The image's encoding is {encoding}, which is depth, not colour: choose a colour topic.")
+    if encoding.upper() in depth_encodings(is_ranged=intensity_range is not None):
+        raise MayhemError(refusal_of_depth("The image's encoding", encoding))
     layout = layout_of(encoding)
     if layout is None:
         raise MayhemError(
@@ -47,7 +49,7 @@ def decode_raw(message: Any, max_pixels: int, intensity_range: IntensityRange | 
 
 
 def raw_samples(message: Any) -> NDArray[np.uint16] | None:
-    """The samples [H, W] of grey or Bayer of 16 bits; None for any other encoding."""
+    """The samples [H, W] of grey or Bayer of 16 bits, 16UC1 among them; None for any other encoding."""
     layout = layout_of(message.encoding)
     if isinstance(layout, Planes) or layout is None or layout.sample != np.uint16 or not is_grey_or_bayer(layout):
         return None

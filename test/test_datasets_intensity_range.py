@@ -63,6 +63,18 @@ def test_an_import_without_a_range_warns(folder: Path, capfd: pytest.CaptureFixt
     ) in capfd.readouterr().err
 
 
+def test_labels_of_16uc1_need_a_range(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(folder / "recordings", "hot", "mcap", [raw(n, RAMP, TOPIC, "16UC1") for n in range(FRAMES)])
+    write_cvat(folder / "hot.xml", image_element("hot-000001.png", box_element("person", 10, 8, 34, 30)))
+    given = [folder / "hot.xml", "--recordings", folder / "recordings", "--out", folder / "hot.json"]
+    assert main(["import-cvat", *map(str, given)]) == 2
+    assert f"{TOPIC} of {path} is depth: pass a colour --topic, or --intensity-range if" in capsys.readouterr().err
+    assert main(["import-cvat", *map(str, given), "--intensity-range", "7000", "9000"]) == 0
+    index = DatasetIndex.load(folder / "hot.json")
+    reader = FrameReader(index.images, folder / "recordings", None, None, index.intensity_range)
+    np.testing.assert_array_equal(reader.read(index.images[0]), shown(7000, 9000))
+
+
 def test_the_other_imports_write_it_down_too(folder: Path) -> None:
     imported(folder)
     recordings, given = ["--recordings", str(folder / "recordings")], ["--intensity-range", "7000", "9000"]

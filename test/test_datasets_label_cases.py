@@ -77,7 +77,7 @@ def splits(tmp_path: Path) -> dict[str, str]:
         (
             ("y-dup",),
             [("drive-1-000000.png", "person", CENTRE), ("drive-1-000001.png", "car", CENTRE)],
-            "2 boxes dropped that repeat",
+            "2 boxes dropped as a repeat",
         ),
         (("y-ls",), [("drive-1-000000.png", "person", CENTRE)], "1 image found without what a tool"),
         (("y-rf",), [("drive-1-000000.png", "person", CENTRE)], "1 image found without what a tool"),
@@ -109,7 +109,7 @@ def splits(tmp_path: Path) -> dict[str, str]:
         (
             ("cv-dup.xml",),
             [("drive-1-000000.png", "person", SQUARE), ("drive-1-000001.png", "person", SQUARE)],
-            "2 boxes dropped that repeat",
+            "2 boxes dropped as a repeat",
         ),
         (("two-points.json",), [("drive-1-000001.png", "person", SQUARE)], "1 polygon or part of one without any area"),
     ],

@@ -82,10 +82,8 @@ def test_the_first_ten_are_named_and_all_are_listed_beside_the_index(
 def test_skipped_they_are_counted_by_kind(tmp_path: Path, recordings: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = {"a_000000": f"{GOOD}\n{BAD_CLASS}\n", "a_000001": BAD_SHARE, "a_000009": GOOD, "b_000000": GOOD}
     assert yolo(tmp_path, recordings, "--skip-faulty", **lines) == 0
-    assert [(image.index, len(image.boxes)) for image in DatasetIndex.load(tmp_path / "index.json").images] == [
-        (0, 1),
-        (1, 0),
-    ]
+    (image,) = DatasetIndex.load(tmp_path / "index.json").images
+    assert (image.index, len(image.boxes)) == (0, 1)
     said = capsys.readouterr().out.splitlines()
     first = said.index(f"left out as faulty (all are listed in {tmp_path / 'index.faults.log'}):")
     assert said[first + 1 : first + 5] == [
@@ -208,3 +206,24 @@ def test_annotations_of_an_id_that_two_images_share_are_of_neither(tmp_path: Pat
 
 def test_a_confidence_beyond_one_is_wrong_usage(tmp_path: Path, recordings: Path) -> None:
     assert yolo(tmp_path, recordings, "--min-confidence", "7", a_000000=GOOD) == 2
+
+
+def test_an_image_of_which_only_faulty_labels_are_known_is_not_taken_for_an_empty_one(
+    tmp_path: Path, recordings: Path
+) -> None:
+    def imported(verb: str, path: Path) -> list[tuple[int, int]]:
+        given = ["--skip-faulty", "--empty-means-empty", "--force"]
+        assert command(tmp_path, recordings, verb, path, *given) == 0
+        return [(image.index, len(image.boxes)) for image in DatasetIndex.load(tmp_path / "index.json").images]
+
+    faulty, good = {"bbox": [1, 2, -3, 4]}, {"bbox": [1, 2, 3, 4], "image_id": 1}
+    names = tuple(f"drive-a-00000{index}.png" for index in range(3))
+    assert imported("import-coco", coco(tmp_path / "a.json", faulty, good, names=names)) == [(1, 1), (2, 0)]
+    path = write_cvat(
+        tmp_path / "a.xml",
+        image_element(names[0], box_element("car", 9, 2, 3, 4)),
+        image_element(names[1], box_element("car", 1, 2, 3, 4)),
+        image_element(names[2]),
+        labels=["car"],
+    )
+    assert imported("import-cvat", path) == [(1, 1), (2, 0)]

@@ -325,7 +325,7 @@ def test_a_box_three_times_is_a_box_and_two_repeats(tmp_path: Path, recordings: 
         (2, (16, 12, 48, 36)),
     ]
     assert result.counts == ImportCounts(repeated=2)
-    assert result.counts.sentences() == ["2 boxes dropped that repeat another of the same class and image"]
+    assert result.counts.sentences() == ["2 boxes dropped as a repeat of another of the same class and image"]
 
 
 def test_polygons_that_cover_nothing_are_counted(tmp_path: Path, recordings: Path) -> None:

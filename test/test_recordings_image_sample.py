@@ -82,3 +82,11 @@ def test_an_image_that_is_flawed_but_decoded_is_told(tmp_path: Path) -> None:
     assert sample(path).problems == (
         f"Message 0 on {COLOUR} of {path} is flawed, but was decoded: its end marker is missing.",
     )
+
+
+def test_verifying_says_what_it_found_once(tmp_path: Path) -> None:
+    path = write(tmp_path, "drive", "mcap", [jpeg(COLOUR, START_NS + n, JPEG[:-2]) for n in range(2)])
+    with Recording(path) as recording:
+        assert inspect_recording(recording, verify=True).problems == (
+            f"2 images on {COLOUR} of {path} are flawed, but were decoded: 0 (its end marker is missing), 1.",
+        )

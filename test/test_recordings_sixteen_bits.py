@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 from recordings_pruning_drives import document, drive, picture, prune, raw
-from recordings_writing import COLOUR, write
+from recordings_writing import COLOUR, DEPTH, write
 
 from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.cli import main
@@ -207,6 +207,47 @@ def test_what_is_no_range_is_refused(
         1 if "no" in asked[0] else 2
     )
     assert said in capsys.readouterr().err
+
+
+@pytest.fixture
+def mixed(tmp_path: Path) -> Path:
+    """A thermal camera that calls its samples 16UC1, as depth does, beside depth and colour."""
+    messages = [raw(n, samples(n), topic, "16UC1") for n in range(FRAMES) for topic in (THERMAL, DEPTH)]
+    return write(tmp_path, "mixed", "mcap", [*messages, *(raw(n, picture(n), COLOUR, "rgb8") for n in range(FRAMES))])
+
+
+@pytest.mark.parametrize("asked", [[LOW, HIGH], ["auto"]])
+def test_16uc1_that_is_named_and_has_a_range_is_grey(mixed: Path, tmp_path: Path, asked: list[object]) -> None:
+    out, images = tmp_path / "kept.json", tmp_path / "images"
+    given = ["--intensity-range", *asked]
+    assert prune(mixed, "--topic", THERMAL, "--out", out, "--export", images, *given) == 0
+    np.testing.assert_array_equal(cv2.imread(str(images / "mixed-000002.png"))[..., 0], levels(2))
+    out = tmp_path / "ingested"
+    named = ["--topics", THERMAL, DEPTH]
+    assert main(["ingest", str(mixed), "--out", str(out), *map(str, [*named, *given])]) == 0
+    shown = cv2.imread(str(out / "mixed" / "colour" / "thermal-image_raw" / "mixed-000002.png"))
+    np.testing.assert_array_equal(shown[..., 0], levels(2))
+    (depth,) = (out / "mixed" / "depth").iterdir()
+    np.testing.assert_array_equal(cv2.imread(str(depth / "mixed-000002.png"), cv2.IMREAD_UNCHANGED), samples(2))
+
+
+def test_16uc1_is_depth_without_a_range_or_a_name(
+    mixed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert prune(mixed, "--topic", THERMAL, "--out", tmp_path / "kept.json") == 1
+    assert "or give an intensity range if a thermal camera sent it" in capsys.readouterr().err
+    assert main(["ingest", str(mixed), "--out", str(tmp_path / "out"), "--intensity-range", "7000", "9000"]) == 0
+    assert "6 colour, 12 depth" in capsys.readouterr().out
+    assert prune(mixed, "--topic", DEPTH, "--out", tmp_path / "kept.json", "--intensity-range", "auto") == 2
+    assert "16UC1 is depth, unless its topic is named" in capsys.readouterr().err
+
+
+def test_the_only_camera_is_no_colour_camera_where_its_name_says_depth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, "drive", "mcap", [raw(0, samples(0), DEPTH, "16UC1")])
+    assert prune(path, "--out", tmp_path / "kept.json", "--intensity-range", LOW, HIGH) == 1
+    assert f"{path} has no colour images: it has {DEPTH}" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not CASE.exists(), reason="the cases are not here")

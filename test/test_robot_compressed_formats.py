@@ -70,6 +70,13 @@ def test_a_mosaic_in_a_file_without_loss_becomes_colour(suffix: str, bits: int, 
     assert error(decoded(f"bayer_{pattern}{bits}; {suffix[1:]} compressed ", data), scene()) < 1
 
 
+@pytest.mark.parametrize("quality", [101, 95])  # 101: without loss
+def test_a_mosaic_in_a_file_that_knows_no_grey_becomes_colour(quality: int) -> None:
+    data = encoded(".webp", mosaic("gbrg"), cv2.IMWRITE_WEBP_QUALITY, quality)
+    assert error(decoded("bayer_gbrg8; webp compressed ", data), scene()) < 3
+    np.testing.assert_array_equal(decoded("bayer_gbrg8; webp compressed mono8", data), decoded("webp", data))
+
+
 @pytest.mark.parametrize(
     "format_",
     [

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from mayhem_ros.errors import MayhemError
 from mayhem_ros.image_decoding import decode_image, sixteen_bit_samples
 from mayhem_ros.intensity_range import IntensityRange, SampleCounts
 
@@ -35,6 +36,19 @@ def png(samples: np.ndarray, said: str = "mono16; png compressed ") -> SimpleNam
 )
 def test_the_range_s_ends_become_black_and_white_and_what_lies_beyond_is_clipped(message: SimpleNamespace) -> None:
     np.testing.assert_array_equal(decode_image(message, THERMAL), np.dstack([LEVELS] * 3))
+
+
+@pytest.mark.parametrize("message", [raw(SAMPLES, "16UC1"), png(SAMPLES, "16UC1; png compressed ")], ids=["raw", "png"])
+def test_16uc1_is_grey_beside_a_range_and_depth_without_one(message: SimpleNamespace) -> None:
+    np.testing.assert_array_equal(decode_image(message, THERMAL), np.dstack([LEVELS] * 3))
+    with pytest.raises(MayhemError, match="depth, not colour: choose a colour topic, or give an intensity range if"):
+        decode_image(message)
+
+
+def test_compressed_depth_is_depth_beside_a_range_too() -> None:
+    message = SimpleNamespace(format="16UC1; compressedDepth png", data=bytes(12) + png(SAMPLES).data.tobytes())
+    with pytest.raises(MayhemError, match="which is depth, not colour"):
+        decode_image(message, THERMAL)
 
 
 @pytest.mark.parametrize("limits", [(0, 1), (0, 255), (100, 1123), (0, 4095), (7000, 9000), (1, 65535), (0, 65535)])

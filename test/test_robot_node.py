@@ -490,15 +490,20 @@ def test_a_start_that_cannot_succeed_ends_with_one_sentence(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("intensity_range", "levels", "warnings"),
-    [(IntensityRange(7000, 9000), [0, 0, 128, 255, 255], 0), (None, [27, 27, 31, 35, 39], 1)],
-    ids=["the card's range", "no range"],
+    ("intensity_range", "encoding", "levels", "warnings"),
+    [
+        (IntensityRange(7000, 9000), "mono16", [0, 0, 128, 255, 255], 0),
+        (IntensityRange(7000, 9000), "16UC1", [0, 0, 128, 255, 255], 0),
+        (None, "mono16", [27, 27, 31, 35, 39], 1),
+    ],
+    ids=["the card's range", "the card's range, 16UC1", "no range"],
 )
 def test_a_thermal_camera_is_seen_by_the_range_of_the_card(
     peer: Peer,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],
     intensity_range: IntensityRange | None,
+    encoding: str,
     levels: list[int],
     warnings: int,
 ) -> None:
@@ -512,7 +517,7 @@ def test_a_thermal_camera_is_seen_by_the_range_of_the_card(
         publisher = peer.node.create_publisher(Image, "/image", RELIABLE)
         confidences = peer.collect(Image, "/perception/segmentation/confidence")  # the image's own levels
         samples = np.array([[6900, 7000, 8000, 9000, 10000]] * 4, np.uint16)
-        image = image_of(samples.view(np.uint8), "mono16")
+        image = image_of(samples.view(np.uint8), encoding)
         image.width = 5
         peer.until_answered(publisher, image, confidences)
         (confidence,) = peer.exchange(publisher, image, confidences)

@@ -13,7 +13,7 @@ from mayhem_ros.decoded_image import MAX_PIXELS
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.image_files import decode_file
 from mayhem_ros.png import PNG_START
-from mayhem_ros.raw_encodings import DEPTH_ENCODINGS
+from mayhem_ros.raw_encodings import depth_encodings
 from mayhem_ros.raw_images import pixel_view
 from mayhem_ros.tiff import TIFF_STARTS
 from mayhem_train.recordings.camera_makers import is_depth_stream
@@ -67,24 +67,26 @@ def is_image_message(message: Any) -> bool:
     return hasattr(message, "data") and (hasattr(message, "encoding") or hasattr(message, "format"))
 
 
-def is_depth_message(message: Any, topic: str = "") -> bool:
+def is_depth_message(message: Any, topic: str = "", *, is_ranged: bool = False) -> bool:
     """Whether an image says of itself that it is depth.
 
-    Grey of 16 bits may be either: there the topic's name decides. Elsewhere names count for nothing, since depth
-    cameras have colour too; but for those that camera makers' own software gives.
+    Grey of 16 bits may be either, and so may 16UC1 that is asked for with an intensity range (`is_ranged`): there the
+    topic's name decides. Elsewhere names count for nothing, since depth cameras have colour too; but for those that
+    camera makers' own software gives.
     """
     stream = is_depth_stream(topic)
     if stream is not None:
         return stream
     named = "depth" in topic.lower()
+    encodings = depth_encodings(is_ranged=is_ranged and not named)
     if hasattr(message, "encoding"):
         # A video's encoding names the codec and, behind semicolons, what was encoded.
         words = message.encoding.upper().split(";")
-        return any(word in (*DEPTH_ENCODINGS, "Z16") for word in words) or (named and message.encoding == "mono16")
+        return any(word in (*encodings, "Z16") for word in words) or (named and message.encoding == "mono16")
     if not hasattr(message, "format"):
         return False
     said = message.format.lower()
-    if any(name.lower() in said for name in ("compressedDepth", *DEPTH_ENCODINGS)):
+    if any(name.lower() in said for name in ("compressedDepth", *encodings)):
         return True
     head = bytes(message.data[:26])
     return named and head.startswith(PNG_START) and head[24:] == _GREY_OF_16_BITS
@@ -101,7 +103,9 @@ _HEADER = struct.Struct("<iff")
 def _decode_raw(message: Any) -> DepthImage:
     dtype = _RAW.get(message.encoding)
     if dtype is None:
-        raise MayhemError(f"The image's encoding is {message.encoding!r}, which is no depth ({', '.join(_RAW)}).")
+        raise MayhemError(
+            f"The image's encoding is {message.encoding!r}, which is no depth that can be read ({', '.join(_RAW)})."
+        )
     pixels, flaws = pixel_view(message, dtype)
     return replace(_depth_image(np.ascontiguousarray(pixels[..., 0])), flaws=flaws)
 

@@ -190,23 +190,26 @@ class Recording:
                 )
             return topic
         candidates = [topic for topic in self.image_topics if topic.count]
-        if len(candidates) > 1:
+        if len(candidates) > 1 or "depth" in candidates[0].name.lower():
             candidates = [topic for topic in candidates if not self.is_depth(topic)]
         if not candidates:
             raise MayhemError(f"{self.path} has no colour images: it has {_listed(self.topics)}.")
         if len(candidates) > 1:
-            raise UsageError(f"{self.path} has several cameras: choose a topic, {_listed(self.image_topics)}.")
+            raise UsageError(f"{self.path} has several cameras: choose a topic, {_listed(candidates)}.")
         return candidates[0]
 
-    def is_depth(self, topic: Topic) -> bool:
-        """Whether an image topic holds depth: what its first image says of itself that can be read, else its name."""
+    def is_depth(self, topic: Topic, *, is_ranged: bool = False) -> bool:
+        """Whether an image topic holds depth: what its first image says of itself that can be read, else its name.
+
+        `is_ranged`: it was asked for by its name, with an intensity range (see `is_depth_message`).
+        """
         for index in range(min(topic.count, _LOOKED_AT)):
             try:
                 message = self.read_message(topic.name, index)
             except MayhemError:
                 continue
             if is_image_message(message):
-                return is_depth_message(message, topic.name)
+                return is_depth_message(message, topic.name, is_ranged=is_ranged)
         return "depth" in topic.name.lower()
 
     def is_video(self, topic: str) -> bool:

@@ -12,7 +12,7 @@ from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.image_decoding import sixteen_bit_samples
 from mayhem_ros.intensity_range import IntensityRange, SampleCounts
 from mayhem_train.console import error_console
-from mayhem_train.recordings.depth import is_image_message
+from mayhem_train.recordings.depth import is_depth_message, is_image_message
 from mayhem_train.recordings.recording import Recording
 
 AUTO: Literal["auto"] = "auto"
@@ -53,7 +53,7 @@ def found_range(cameras: Iterable[Camera]) -> IntensityRange:
         more = f" and {len(cameras) - 3} more" if len(cameras) > 3 else ""
         raise UsageError(
             f"--intensity-range auto found no 16-bit image that shows anything on {named}{more}: leave it out, or name "
-            "LOW and HIGH."
+            "LOW and HIGH (16UC1 is depth, unless its topic is named)."
         )
     return found
 
@@ -93,6 +93,8 @@ def is_sixteen_bit(recording: Recording, topic: str) -> bool:
 
 def few_levels(recording: Recording, topic: str, remedy: str = FIRST_COMMAND) -> str | None:
     """A sentence where a 16-bit camera uses few grey levels at full range; None where it does not, or is none."""
+    if recording.is_depth(recording.topic(topic)):
+        return None
     counts = SampleCounts()
     for samples in _samples(recording, topic, _FRAMES_FOR_A_WORD):
         counts.add(samples)
@@ -109,7 +111,8 @@ def _samples(recording: Recording, topic: str, count: int) -> Iterator[NDArray[n
     for index in (number * total // count for number in range(count)):
         try:
             message = recording.read_message(topic, index)
-            samples = sixteen_bit_samples(message) if is_image_message(message) else None
+            is_grey = is_image_message(message) and not is_depth_message(message, topic, is_ranged=True)
+            samples = sixteen_bit_samples(message) if is_grey else None
         except MayhemError:
             continue  # whoever reads all of them says so
         if samples is None:

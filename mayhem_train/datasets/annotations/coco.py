@@ -72,17 +72,19 @@ def read_coco(
     images = _images(content, path, RecordedFrames(None) if frames is None else frames, faults)
     shapes: dict[Any, list[Shape]] = {image_id: [] for image_id in images}
     known: set[Any] = set()
+    incomplete: set[Any] = set()
     counts = ImportCounts(renamed=sum(image is not None and image.renamed for image in images.values()))
     for number, annotation in enumerate(_entries(content, "annotations", path)):
         annotation_id = annotation.get("id")
         place = f"{path}, annotation {f'number {number}' if annotation_id is None else quoted(annotation_id)}"
+        image_id, before = None, len(faults.found)
         with faults.noting():
+            image_id, category_id = (_key(annotation, field, place) for field in ("image_id", "category_id"))
             if annotation_id is not None and _key(annotation, "id", place) in known:
                 raise LabelError(
                     f"{place} is there twice: give each annotation an id of its own.", "annotation whose id is taken"
                 )
             known.add(None if annotation_id is None else _key(annotation, "id", place))
-            image_id, category_id = (_key(annotation, field, place) for field in ("image_id", "category_id"))
             if image_id not in images:
                 raise LabelError(
                     f"{place} is of the image {quoted(image_id)}, which the file does not list: export it again.",
@@ -99,9 +101,18 @@ def read_coco(
             drawn, degenerate = _shapes(annotation, category, image, place)
             shapes[image_id].extend(drawn)
             counts += ImportCounts(degenerate=degenerate, keypoints=int(_has_keypoints(annotation)))
+        if len(faults.found) > before:
+            incomplete.add(image_id)
     labels = tuple(dict.fromkeys(categories[key].name for key in sorted(categories, key=_sort_key)))
     listed = tuple(
-        AnnotatedImage(image.name, image.width, image.height, tuple(shapes[image_id]), split=image.split)
+        AnnotatedImage(
+            image.name,
+            image.width,
+            image.height,
+            tuple(shapes[image_id]),
+            is_incomplete=image_id in incomplete,
+            split=image.split,
+        )
         for image_id, image in images.items()
         if image is not None
     )
@@ -466,6 +477,8 @@ def _side(entry: dict[str, Any], side: str, place: str) -> int | None:
     if value is None:
         return None
     number = _as_number(value)
+    if number == 0:  # what tools write that did not open the image
+        return None
     if not isinstance(number, int) or number < 1:
         raise LabelError(
             f"{place}: its {side} is {quoted(value)}, no number of pixels: export it again.",

@@ -49,7 +49,7 @@ class ImportCounts:
             (self.clipped, "box", "boxes", "clipped at the image's border"),
             (self.outside, "box", "boxes", "outside the image dropped"),
             (self.flat, "box", "boxes", "without any area dropped"),
-            (self.repeated, "box", "boxes", "dropped that repeat another of the same class and image"),
+            (self.repeated, "box", "boxes", "dropped as a repeat of another of the same class and image"),
             (self.invisible, "surface", "surfaces", "without a visible pixel dropped"),
             (self.degenerate, "polygon or part of one", "polygons or parts of them", "without any area dropped"),
             (self.keypoints, "set of keypoints", "sets of keypoints", "left out beside the box"),

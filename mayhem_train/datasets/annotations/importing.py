@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
 from pycocotools import mask as rle_codec
 
-from mayhem_ros.errors import MayhemError
+from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.intensity_range import IntensityRange
 from mayhem_train.console import track
 from mayhem_train.datasets.annotations.classes import (
@@ -128,6 +128,8 @@ def import_annotations(
     if not frames:
         raise NothingLabelledError(f"No frame is left that {_list(files)} label: pass the recordings they speak of.")
     cameras = {(frame.recording, frame.topic) for frame in frames.values()}
+    if intensity_range is None:
+        _refuse_depth(cameras, recorded)
     found = chosen_range(intensity_range, ((recorded.recording(stem)[0], topic) for stem, topic in sorted(cameras)))
     labelled = {key: entry for key, entry in labelled.items() if key in frames}
     said = {key: entry.image.split for key, entry in labelled.items()}
@@ -241,6 +243,21 @@ def _find_frames(
                     del frames[stem, index]
                 raise unreadable[0]
     return frames
+
+
+def _refuse_depth(cameras: Iterable[tuple[str, str]], recorded: RecordedFrames) -> None:
+    """Labels of depth could be imported, but never trained on; grey whose topic's name says depth can."""
+    for stem, name in sorted(cameras):
+        with recorded.recording(stem)[0] as recording:
+            if not recording.is_depth(recording.topic(name)):
+                continue
+            try:
+                recording.read_image(name, 0)
+            except MayhemError as error:
+                raise UsageError(
+                    f"{name} of {recording.path} is depth: pass a colour --topic, or --intensity-range if a thermal "
+                    "camera sent it."
+                ) from error
 
 
 def _refuse_images_of_other_range(

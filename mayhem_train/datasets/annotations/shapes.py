@@ -81,6 +81,7 @@ class AnnotatedImage:
         name: the frame's name.
         original: the image as its file says it, for an exporter that is to say it again; empty where none does.
         is_deleted: it was taken out of what is to be labelled, so that it has no shapes says nothing.
+        is_incomplete: something of it was faulty and left out, so that it has no shapes says nothing either.
         split: "train", "val" or "test" where the labels themselves say it, else empty.
     """
 
@@ -90,11 +91,12 @@ class AnnotatedImage:
     shapes: tuple[Shape, ...]
     original: str = ""
     is_deleted: bool = False
+    is_incomplete: bool = False
     split: str = ""
 
     def is_labelled(self, *, empty_means_empty: bool) -> bool:
         """Whether people said what it shows: by shapes, or (`empty_means_empty`) by drawing none."""
-        return bool(self.shapes) or (empty_means_empty and not self.is_deleted)
+        return bool(self.shapes) or (empty_means_empty and not self.is_deleted and not self.is_incomplete)
 
 
 @dataclass(frozen=True)

@@ -80,9 +80,10 @@ def read_yolo(
                 with faults.noting():
                     with in_file(path):
                         width, height = frames.likely_size(stem, index)
+                    name, split, before = frame_name(stem, index), splits.get((stem, index), ""), len(faults.found)
                     shapes = lines.read(path, width, height)
-                    name = frame_name(stem, index)
-                    images.append(AnnotatedImage(name, width, height, shapes, split=splits.get((stem, index), "")))
+                    incomplete = len(faults.found) > before
+                    images.append(AnnotatedImage(name, width, height, shapes, is_incomplete=incomplete, split=split))
     if classes is None and lines.fields == {_FOUR_CORNERS}:
         raise MayhemError(
             f"{folder}: every line has four corners, so these may be rotated boxes or surfaces: list the classes under "

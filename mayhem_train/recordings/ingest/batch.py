@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mayhem_ros.errors import MayhemError, UsageError
+from mayhem_ros.intensity_range import FULL_RANGE
 from mayhem_train.recordings.guarding import refuse_within_recordings
 from mayhem_train.recordings.ingest.cluster import run_on_cluster
 from mayhem_train.recordings.ingest.ingestion import IngestJob
@@ -65,7 +66,8 @@ def ingest_recordings(
 
 
 def _cameras(paths: Sequence[Path], options: IngestOptions) -> Iterator[Camera]:
-    """The cameras whose pictures are extracted; of a recording that cannot be, its own job says so."""
+    """The cameras whose pictures are extracted with a range; of a recording that cannot be, its own job says so."""
+    options = replace(options, intensity_range=FULL_RANGE)
     for path in paths:
         with suppress(MayhemError), Recording(path, distro=options.distro) as recording:
             for choice in choose_topics(recording, options):

@@ -76,7 +76,7 @@ def choose_topics(recording: Recording, options: IngestOptions) -> tuple[ChosenT
     for topic in recording.topics:
         if not topic.count or (options.topics and topic.name not in options.topics):
             continue
-        kind = _kind(recording, topic)
+        kind = _kind(recording, topic, options)
         if kind is None:
             continue
         form = getattr(options, POSES if kind == TRANSFORM else kind)
@@ -121,10 +121,11 @@ def _require_extractable(recording: Recording, topic: Topic) -> None:
     )
 
 
-def _kind(recording: Recording, topic: Topic) -> str | None:
+def _kind(recording: Recording, topic: Topic, options: IngestOptions) -> str | None:
     if topic.type not in IMAGES:
         return _KINDS.get(topic.type)
-    return DEPTH if recording.is_depth(topic) else COLOUR
+    is_ranged = options.intensity_range is not None and topic.name in options.topics
+    return DEPTH if recording.is_depth(topic, is_ranged=is_ranged) else COLOUR
 
 
 def _refuse_float_as_png(recording: Recording, topic: Topic) -> None:

@@ -103,7 +103,15 @@ class _Reader:
         original = as_text(element, place)
         element.tail = tail
         subset = element.get("subset") or self._subsets.get(element.get("task_id", ""))
-        return AnnotatedImage(name, width, height, shapes, original, split=split_of_word(subset) or self._split)
+        return AnnotatedImage(
+            name,
+            width,
+            height,
+            shapes,
+            original,
+            is_incomplete=len(shapes) < len(drawn),
+            split=split_of_word(subset) or self._split,
+        )
 
     def frame(self, frame: TrackFrame) -> AnnotatedImage:
         name = frame.task.image_name(frame.number, self._path, self._recordings)
@@ -111,7 +119,14 @@ class _Reader:
         drawn = [(shape.element, shape.track) for shape in frame.shapes]
         shapes = self._shapes(drawn, frame.task.size, f"{self._path}, frame {frame.number}")
         split = split_of_word(self._subsets.get(frame.task.id)) or self._split
-        return AnnotatedImage(name, *frame.task.size, shapes, is_deleted=frame.is_deleted, split=split)
+        return AnnotatedImage(
+            name,
+            *frame.task.size,
+            shapes,
+            is_deleted=frame.is_deleted,
+            is_incomplete=len(shapes) < len(drawn),
+            split=split,
+        )
 
     def _shapes(self, drawn: Iterable[tuple[Element, Element]], size: tuple[int, int], place: str) -> tuple[Shape, ...]:
         """Shapes out of pairs: the element that says where it is, and the one that says its label and source."""
