@@ -160,7 +160,7 @@ def test_every_package_and_its_files_are_installed(setup_data: dict[str, object]
                 assert path in globs, f"{path} is missing from package_data in setup.cfg"
 
 
-@pytest.mark.parametrize(("package", "extras"), [("mayhem_ros", []), ("mayhem_train", ["train", "cluster"])])
+@pytest.mark.parametrize(("package", "extras"), [("mayhem_ros", ["video"]), ("mayhem_train", ["train", "cluster"])])
 def test_every_import_is_declared(setup_data: dict[str, object], package: str, extras: list[str]) -> None:
     declared = {canonicalize_name(Requirement(text).name) for text in _requirements(setup_data, extras)}
     ros = {key.text for key in ElementTree.parse(ROOT / "package.xml").iter("exec_depend")}

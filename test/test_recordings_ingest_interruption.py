@@ -620,4 +620,13 @@ def test_nothing_in_the_results_depends_on_when_or_where_they_were_written(
 ) -> None:
     manifest = json.loads(undisturbed["drive-0/ingest.json"])
     assert str(tmp_path.parent) not in json.dumps({k: v for k, v in manifest.items() if k != "topics"})
-    assert sorted(manifest) == ["format", "merged_imu", "parameters", "problems", "recording", "table", "topics"]
+    assert sorted(manifest) == [
+        "format",
+        "left_out",
+        "merged_imu",
+        "parameters",
+        "problems",
+        "recording",
+        "table",
+        "topics",
+    ]
