@@ -173,17 +173,21 @@ class PerceptionNode(LifecycleNode):
         """By resolved image topic, what its results' topics start with."""
         if "" in image_topics:
             raise UsageError(f"image_topics is {list(image_topics)}: leave the empty name out (a comma too many?).")
+        topics = []
         for topic in image_topics:
             try:
                 validate_topic_name(topic)
-            except InvalidTopicNameException as error:
+                topics.append(self.resolve_topic_name(topic))
+            except (InvalidTopicNameException, RuntimeError) as error:  # the latter of a {word} that ROS does not know
                 raise UsageError(
                     f"image_topics names {topic!r}, which is no topic: use letters, digits, _ and /."
                 ) from error
-        topics = [self.resolve_topic_name(topic) for topic in image_topics]
         names = [topic.removesuffix("/compressed") for topic in topics]
         if not topics or len(set(names)) != len(names):
-            raise UsageError(f"image_topics is {list(image_topics)}: name one topic or more, each camera once.")
+            raise UsageError(
+                f"image_topics names {', '.join(topics) or 'nothing'} after remapping: "
+                "name one topic or more, each camera once."
+            )
         if len(topics) == 1:
             return {topics[0]: "~"}
         # `~` holds the node's namespace already; a topic elsewhere may be called like one within it.

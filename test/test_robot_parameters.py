@@ -141,10 +141,11 @@ def test_a_value_of_another_type_is_told_what_it_has_to_be(
     [
         ({}, "The parameter model_path is empty"),
         ({"provider": "gpu"}, "The parameter provider is 'gpu', which is none of auto"),
-        ({"image_topics": ["/a", "/a/compressed"]}, "each camera once"),
-        ({"image_topics": []}, "image_topics is []: name one topic or more"),
+        ({"image_topics": ["/a", "/a/compressed"]}, "image_topics names /a, /a/compressed after remapping"),
+        ({"image_topics": []}, "image_topics names nothing after remapping: name one topic or more"),
         ({"image_topics": ["/a", ""]}, "leave the empty name out"),
         ({"score_threshold": -0.5}, "The parameter score_threshold is -0.5: choose 0 to 1, or -1"),
+        ({"image_topics": ["/q/{bad}"]}, "image_topics names '/q/{bad}', which is no topic"),
         ({"image_topics": ["a b"]}, "image_topics names 'a b', which is no topic"),
     ],
 )
