@@ -301,7 +301,7 @@ def test_a_damaged_first_message_does_not_hide_what_a_topic_holds(
         if damaged == 1:
             assert recording.image_topic(None).name == "/cam"
         else:  # all of /near is gone, and its name says nothing; that of /depth does
-            with pytest.raises(UsageError, match="several cameras"):
+            with pytest.raises(UsageError, match=r"several cameras: choose a topic, /cam \(\S+\), /near \(\S+\)\.$"):
                 recording.image_topic(None)
 
 

@@ -158,7 +158,7 @@ def test_a_wrong_step_is_said_once_and_every_frame_counted(tmp_path: Path, capfd
 
     messages = [Written(COLOUR, "sensor_msgs/msg/Image", stamp, make) for stamp in STAMPS[:5]]
     folder = ingest(tmp_path, messages)
-    assert f"5 images on {COLOUR} are flawed, but were decoded: ingest.json names them." in capfd.readouterr().out
+    assert f"5 images on {COLOUR} are flawed, but were decoded: ingest.json says why." in capfd.readouterr().out
     (topic,) = json.loads((folder / "ingest.json").read_text())["topics"]
     assert (topic["extracted"], topic["flawed"]) == (5, 5)
     assert topic["flaws"][0]["reason"] == "step is 4, but the 14400 bytes are rows of 240 without a gap"
@@ -180,7 +180,7 @@ def test_flawed_jpegs_are_extracted_counted_and_named_whatever_the_threads(
         assert main(["ingest", str(path), "--out", str(out), "--colour", colour, "--workers", workers]) == 0
         output = capfd.readouterr()
         assert output.err == ""
-        assert f"5 images on {COLOUR} are flawed, but were decoded: ingest.json names them." in output.out
+        assert f"5 images on {COLOUR} are flawed, but were decoded: ingest.json says why." in output.out
         manifests.add((out / "drive" / "ingest.json").read_text())
     (topic,) = json.loads(manifests.pop())["topics"]
     assert manifests == set()

@@ -83,7 +83,7 @@ def test_prune_goes_on_beside_a_recording_of_depth_alone(tmp_path: Path, capsys:
     good, deep = write(tmp_path, "good", "mcap", [picture()]), write(tmp_path, "deep", "mcap", depth)
     out = tmp_path / "kept.json"
     assert main(["prune", str(deep), str(good), "--out", str(out)]) == 1
-    assert capsys.readouterr().err.startswith(f"mayhem prune: None of 1 images on {DEPTH} of {deep} can be used")
+    assert capsys.readouterr().err.startswith(f"mayhem prune: {deep} has no colour images: it has {DEPTH} (")
     assert [frame.name for frame in read_kept_frames(out)] == ["good-000000.png"]
 
 

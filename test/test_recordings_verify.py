@@ -89,7 +89,7 @@ def test_flipped_bytes_that_opencv_decodes_all_the_same_are_named(
     (report,) = json.loads(output.out)
     assert (report["verification"]["flawed"], report["verification"]["damaged"]) == ({"/cam": 1}, {})
     (problem,) = report["problems"]
-    assert problem.startswith(f"1 images on /cam of {path} are flawed, but were decoded: 2 (Corrupt JPEG data")
+    assert problem.startswith(f"1 image on /cam of {path} is flawed, but was decoded: 2 (Corrupt JPEG data")
     assert "Corrupt" not in output.err
 
 

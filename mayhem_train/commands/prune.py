@@ -14,7 +14,7 @@ from mayhem_train.commands.intensity_argument import add_intensity_range
 from mayhem_train.commands.path_argument import path_argument
 from mayhem_train.commands.recording_arguments import add_distro
 from mayhem_train.console import console
-from mayhem_train.recordings.flawed_images import listed_flaws
+from mayhem_train.recordings.flawed_images import flawed_images, listed_flaws
 from mayhem_train.recordings.pruning.exporting import FORMATS
 from mayhem_train.recordings.pruning.kept_frames import AuditRow
 from mayhem_train.recordings.pruning.pruning import prune
@@ -136,7 +136,7 @@ def _flawed(rows: Sequence[AuditRow]) -> Iterator[str]:
     for recording in dict.fromkeys(row.recording for row in rows):
         own = [(row.name, row.flaw) for row in rows if row.recording == recording and row.flaw is not None]
         if own:
-            yield f"{len(own)} images are flawed, but were decoded: {listed_flaws(own, _NAMED)}"
+            yield f"{flawed_images(len(own))}: {listed_flaws(own, _NAMED)}"
 
 
 def _say(line: str) -> None:

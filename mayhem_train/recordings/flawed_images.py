@@ -1,4 +1,4 @@
-"""A few flawed images by name, each with what is wrong with it."""
+"""Flawed images in a sentence: how many, and a few by name with what is wrong with them."""
 
 from __future__ import annotations
 
@@ -19,3 +19,10 @@ def listed_flaws(flawed: Sequence[tuple[str, str]], named: int) -> str:
         last = flaw
     more = len(flawed) - len(parts)
     return ", ".join(parts) + (f" and {more} more" if more else "")
+
+
+def flawed_images(count: int, where: str = "") -> str:
+    """The beginning of a sentence on images that were decoded although something is wrong with them."""
+    if count == 1:
+        return f"1 image{where} is flawed, but was decoded"
+    return f"{count} images{where} are flawed, but were decoded"

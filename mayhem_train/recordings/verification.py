@@ -13,7 +13,7 @@ from mayhem_ros.image_decoding import DecodedImage
 from mayhem_train.console import progress_bar, track, warn
 from mayhem_train.recordings.cache import FileVersion
 from mayhem_train.recordings.depth import DepthImage, decode_depth, is_depth_message, is_image_message
-from mayhem_train.recordings.flawed_images import listed_flaws
+from mayhem_train.recordings.flawed_images import flawed_images, listed_flaws
 from mayhem_train.recordings.index_cache import forget, load_content_hash, save_content_hash
 from mayhem_train.recordings.recording import Recording
 
@@ -88,8 +88,7 @@ def verify_recording(recording: Recording) -> Verification:
         for topic, count in unknown.items()
     )
     problems.extend(
-        f"{len(found)} images on {topic} of {recording.path} are flawed, but were decoded: "
-        f"{listed_flaws(found, NAMED)}."
+        f"{flawed_images(len(found), f' on {topic} of {recording.path}')}: {listed_flaws(found, NAMED)}."
         for topic, found in flaws.items()
     )
     for topic, counts in sizes.items():

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from mayhem_train.recordings.clocks import count_jumps, tell_time
 from mayhem_train.recordings.depth import MILLIMETRES
+from mayhem_train.recordings.flawed_images import flawed_images
 from mayhem_train.recordings.ingest.camera_info import calibration_bytes
 from mayhem_train.recordings.ingest.claim import place_whole, write_whole
 from mayhem_train.recordings.ingest.extraction_pass import ExtractionPass
@@ -131,7 +132,7 @@ class _Results:
         """The images that were decoded although something is wrong with them, and what that is of the first of them."""
         if not flawed:
             return {}
-        self._remarks.append(f"{len(flawed)} images on {topic} are flawed, but were decoded: ingest.json names them.")
+        self._remarks.append(f"{flawed_images(len(flawed), f' on {topic}')}: ingest.json says why.")
         flaws = [{"index": index, "reason": self._extraction.flaw(number, index)} for index in flawed[:_NAMED]]
         return {"flawed": len(flawed), "flaws": flaws}
 

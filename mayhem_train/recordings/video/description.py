@@ -48,6 +48,7 @@ def describe_video(recording: Recording, topic: str) -> VideoDescription:
         problems.append(f"{without} of {len(has_picture)} messages {where} {holds} no picture of the video.")
     if gaps:
         problems.append(
-            f"Packets are missing at {gaps} places {where}: pictures from there to the next key frame are flawed."
+            f"Packets are missing at {gaps} place{'s' * (gaps > 1)} {where}: "
+            "pictures from there to the next key frame are flawed."
         )
     return VideoDescription(video.codec, len(video.starts.keys), video.starts.distance, tuple(problems))
