@@ -6,17 +6,20 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from models_small_body import small_body
 from torch import Tensor
 from training_runs import arguments, train, write_dataset
 
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.cli import main
 from mayhem_train.datasets.samples import Batch
+from mayhem_train.models.bodies import BODIES
 from mayhem_train.training.moved_progress import move_progress, note_step
 from mayhem_train.training.perception_module import PerceptionModule
 from mayhem_train.training.run_folder import check_step
@@ -24,7 +27,15 @@ from mayhem_train.training.trained_network import read_checkpoint
 
 pytestmark = pytest.mark.timeout(600)
 EPOCHS, STEPS = 3, 2
-SETTINGS = ["--trainer.max_epochs", str(EPOCHS)]
+SMALL = ["--model.body", "small"]
+SETTINGS = ["--trainer.max_epochs", str(EPOCHS), *SMALL]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_bodies() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setitem(BODIES, "small", small_body)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +71,11 @@ def terminated(data: list[str], out: Path, monkeypatch: pytest.MonkeyPatch, step
 
 
 def final(out: Path, epochs: int = EPOCHS) -> dict[str, Tensor]:
-    """The last checkpoint's weights, and those that are averaged."""
+    """The last checkpoint's weights, and those that are averaged; not what its balancer has not seen yet."""
     checkpoint = read_checkpoint(out / "checkpoints" / "last.ckpt")
     assert checkpoint["global_step"] == epochs * STEPS
-    averaged = checkpoint.get("current_model_state", {})
-    return {**checkpoint["state_dict"], **{f"current {name}": value for name, value in averaged.items()}}
+    averaged = {f"current {name}": value for name, value in checkpoint.get("current_model_state", {}).items()}
+    return {name: value for name, value in {**checkpoint["state_dict"], **averaged}.items() if value is not None}
 
 
 def assert_equal(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
@@ -116,7 +127,7 @@ def test_a_run_goes_on_elsewhere(data, undisturbed, tmp_path, monkeypatch, capsy
 
 
 def test_a_run_keeps_its_precision_on_a_machine_that_would_choose_another(data, tmp_path, monkeypatch, capsys):
-    automatic = arguments(data, tmp_path, "--trainer.max_epochs", "1")
+    automatic = arguments(data, tmp_path, "--trainer.max_epochs", "1", *SMALL)
     place = automatic.index("--trainer.precision")
     del automatic[place : place + 2]
     monkeypatch.setattr("mayhem_train.training.arguments.fastest_precision", lambda: "32-true")
@@ -174,7 +185,7 @@ def test_a_run_stopped_within_an_epoch_does_the_rest_of_it(data, undisturbed, tm
 
 def test_whatever_is_drawn_while_training_is_drawn_again(data, tmp_path, monkeypatch):
     """Dropout, random weights, and the frames on which averaged weights get their statistics."""
-    settings = ["--trainer.max_epochs", "2", "--model.name", "deeplabv3", "--ema", "0.9"]
+    settings = ["--trainer.max_epochs", "2", "--model.name", "deeplabv3", "--ema", "0.9", *SMALL]
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert train(data, whole, *settings) == 0
     terminated(data, parts, monkeypatch, 2, *settings)
@@ -182,3 +193,42 @@ def test_whatever_is_drawn_while_training_is_drawn_again(data, tmp_path, monkeyp
     assert_equal(final(parts, 2), final(whole, 2))
     best = [read_checkpoint(out / "checkpoints" / "best.ckpt")["mayhem"]["metrics"] for out in (whole, parts)]
     assert best[0] == best[1]
+
+
+def test_a_run_goes_on_after_its_folder_was_moved(data, undisturbed, tmp_path, monkeypatch):
+    """What was best is not replaced by what is worse."""
+    stopped(data, tmp_path / "here", monkeypatch, 2, *SETTINGS)
+    (tmp_path / "here").rename(tmp_path / "there")
+    last = tmp_path / "there" / "checkpoints" / "last.ckpt"
+    checkpoint = read_checkpoint(last)
+    (best,) = (state for state in checkpoint["callbacks"].values() if state.get("monitor") == "val/score")
+    best["best_model_score"] = best["kth_value"] = torch.tensor(2.0)
+    best["best_k_models"] = dict.fromkeys(best["best_k_models"], torch.tensor(2.0))
+    torch.save(checkpoint, last)
+    before = last.with_name("best.ckpt").read_bytes()
+    assert train(data, tmp_path / "there", *SETTINGS) == 0
+    assert last.with_name("best.ckpt").read_bytes() == before
+    assert_equal(final(tmp_path / "there"), undisturbed)
+
+
+def test_a_run_of_an_earlier_version_goes_on_unless_its_balancer_keeps_other_things_in_mind(data, tmp_path, capsys):
+    dwa = ["--balancer.weighting", "dwa", *SMALL]
+    assert train(data, tmp_path, "--trainer.max_epochs", "1", *dwa) == 0
+    last = tmp_path / "checkpoints" / "last.ckpt"
+    checkpoint = read_checkpoint(last)
+    for name in ("balancer._last_losses._extra_state", "balancer.method._lengths._extra_state"):
+        del checkpoint["state_dict"][name]
+    torch.save(checkpoint, last)
+    assert train(data, tmp_path, "--trainer.max_epochs", "2", *dwa) == 0
+
+    checkpoint["state_dict"]["balancer.weighting.means.count"] = torch.zeros(())
+    torch.save(checkpoint, last)
+    record = (tmp_path / "run.json").read_text()
+    capsys.readouterr()
+    assert train(data, tmp_path, "--trainer.max_epochs", "2", *dwa) == 1
+    assert capsys.readouterr().err == (
+        f"mayhem train: {last} is of another version, whose dwa balancing keeps other things in mind (1 of another "
+        "shape: weighting.means.count): go on with that version, or choose another --out with --model.start_from "
+        f"{last}.\n"
+    )
+    assert (tmp_path / "run.json").read_text() == record

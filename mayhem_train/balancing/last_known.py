@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -15,6 +17,7 @@ class LastKnown(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._values: Tensor | None = None
+        self.register_load_state_dict_pre_hook(_know_nothing)
 
     def complete(self, values: Tensor, present: Tensor) -> Tensor:
         """The values float [K] where `present` (bool [K]), elsewhere the last ones; the others' mean before any.
@@ -33,3 +36,8 @@ class LastKnown(nn.Module):
     def set_extra_state(self, state: Tensor | None) -> None:
         """The inverse of `get_extra_state`."""
         self._values = state
+
+
+def _know_nothing(module: nn.Module, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Checkpoints from before anything was remembered hold none of it."""
+    state.setdefault(f"{prefix}_extra_state", None)

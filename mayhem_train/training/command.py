@@ -11,20 +11,20 @@ from pathlib import Path
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_train.console import console, error_console
 from mayhem_train.datasets.index import DatasetIndex
-from mayhem_train.models.network import MultiTaskNetwork
 from mayhem_train.outputs import refuse_inputs_within
 from mayhem_train.training.arguments import TrainingCLI, build
 from mayhem_train.training.endings import told_in_one_sentence
 from mayhem_train.training.joined_batch import is_first_process
 from mayhem_train.training.label_presence import missing_labels
+from mayhem_train.training.perception_module import PerceptionModule
 from mayhem_train.training.run_folder import check_step, read_record, record_early_stop, record_run
 from mayhem_train.training.starting_weights import StartingWeights, take_weights
 from mayhem_train.training.trained_network import (
     CHECKPOINT_KEY,
     TrainedNetwork,
     misfits,
-    network_weights,
     read_checkpoint,
+    weights_of,
 )
 
 EXAMPLE = (
@@ -62,7 +62,7 @@ def train(arguments: Sequence[str]) -> TrainingRun:
         _refuse_other_data(cli, read_record(cli.run_folder).get("dataset_sha256"))
         told = _check_step(cli)
     if resumed:
-        done, trained = _read_last(last, cli.model.network)
+        done, trained = _read_last(last, cli.model)
         _refuse_other_data(cli, trained.dataset_sha256)
         if finished := _finished(cli, done):
             _tell(f"{cli.run_folder} is finished{finished}.")
@@ -94,8 +94,8 @@ def train(arguments: Sequence[str]) -> TrainingRun:
     return _finished_run(cli.run_folder)
 
 
-def _read_last(path: Path, network: MultiTaskNetwork | None = None) -> tuple[int, TrainedNetwork]:
-    """How many epochs a checkpoint has completed, and what it says of its network, which is to be this one."""
+def _read_last(path: Path, model: PerceptionModule | None = None) -> tuple[int, TrainedNetwork]:
+    """How many epochs a checkpoint has completed, and what it says of its network, which is to be the model's."""
     try:
         checkpoint = read_checkpoint(path)
     except MayhemError as error:
@@ -104,13 +104,19 @@ def _read_last(path: Path, network: MultiTaskNetwork | None = None) -> tuple[int
     try:
         done = int(checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"])
         trained = TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY])
-        found = "" if network is None else misfits(network, network_weights(checkpoint))
+        found = "" if model is None else misfits(model.network, weights_of("network", checkpoint))
+        remembered = "" if model is None else misfits(model.balancer, weights_of("balancer", checkpoint))
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise MayhemError(f"{path} is no checkpoint of `mayhem train`: pass --force to start anew.") from error
     if found:
         raise MayhemError(
             f"The weights in {path} are of {trained.specification.name} on {trained.specification.body} and do not "
             f"fit this network ({found}): put the run's own back, or pass --force to start anew."
+        )
+    if remembered:
+        raise MayhemError(
+            f"{path} is of another version, whose {trained.balancer} balancing keeps other things in mind "
+            f"({remembered}): go on with that version, or choose another --out with --model.start_from {path}."
         )
     return done, trained
 

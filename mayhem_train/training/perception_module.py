@@ -36,6 +36,7 @@ from mayhem_train.training.joined_batch import (
     refuse_together,
 )
 from mayhem_train.training.monitors import refuse_unmeasured_monitors
+from mayhem_train.training.moved_folder import move_checkpoints
 from mayhem_train.training.moved_progress import move_progress, note_step
 from mayhem_train.training.optimizers import OPTIMIZERS, OptimizerRecipe
 from mayhem_train.training.provenance import git_revision
@@ -394,6 +395,7 @@ class PerceptionModule(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Resuming keeps the last validation's thresholds and metrics, and goes on where the run stands."""
         move_progress(checkpoint, processes(), self.trainer.accumulate_grad_batches)
+        move_checkpoints(checkpoint, self.trainer)
         trained = TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY])
         self.score_thresholds = dict(trained.score_thresholds)
         self.metrics = dict(trained.metrics)

@@ -19,7 +19,6 @@ from mayhem_train.models.network import MultiTaskNetwork, build_network
 from mayhem_train.models.specification import NetworkSpecification
 
 CHECKPOINT_KEY = "mayhem"
-_NETWORK_PREFIX = "network."
 # torch's unpickler checks little, so a file of another kind fails in many ways.
 _UNREADABLE = (
     OSError,
@@ -125,22 +124,28 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 def _description_and_weights(path: Path) -> tuple[TrainedNetwork, dict[str, Tensor]]:
     checkpoint = read_checkpoint(path)
     try:
-        return TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY]), network_weights(checkpoint)
+        return TrainedNetwork.from_dict(checkpoint[CHECKPOINT_KEY]), weights_of("network", checkpoint)
     except (KeyError, TypeError, ValueError) as error:
         raise MayhemError(
             f"{path} is no checkpoint of `mayhem train` ({type(error).__name__}: {error}): name one of its checkpoints."
         ) from error
 
 
-def network_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Of a checkpoint's weights those of the network, by its names. Raises KeyError where there are none at all."""
-    weights = dict(checkpoint["state_dict"])
-    return {name.removeprefix(_NETWORK_PREFIX): w for name, w in weights.items() if name.startswith(_NETWORK_PREFIX)}
+def weights_of(part: str, checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Of a checkpoint's weights those of its network or balancer, by the part's own names.
+
+    Raises KeyError where there are none at all.
+    """
+    weights, prefix = dict(checkpoint["state_dict"]), f"{part}."
+    return {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
 
 
 def misfits(module: nn.Module, found: Mapping[str, Tensor]) -> str:
-    """In a few words, which weights a module and those found do not share; empty where they share all."""
-    expected = module.state_dict()
+    """In a few words, which weights a module and those found do not share; empty where they share all.
+
+    What modules keep besides weights may be of any shape, and is left out.
+    """
+    expected, found = _plain(module.state_dict()), _plain(found)
     parts = (
         ("missing", [name for name in expected if name not in found]),
         ("unknown", [name for name in found if name not in expected]),
@@ -154,3 +159,7 @@ def misfits(module: nn.Module, found: Mapping[str, Tensor]) -> str:
         for kind, names in parts
         if names
     )
+
+
+def _plain(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in state.items() if not name.endswith("_extra_state")}
