@@ -19,10 +19,10 @@ def is_image_file(data: bytes) -> bool:
     return data.startswith((PNG_START, *TIFF_STARTS)) or is_webp(data)
 
 
-def decode_file(data: bytes, max_pixels: int, found: str) -> NDArray[Any]:
+def decode_file(data: bytes, max_pixels: int, found: str, most_bits: int = 16) -> NDArray[Any]:
     """A PNG, WebP or TIFF as it is stored: [H, W] or [H, W, 3] BGR, without an alpha channel, of its own dtype.
 
-    But a PNG of colours is of eight bits.
+    But a PNG of colours is of eight bits. A TIFF's samples may have `most_bits`: 32 where it holds depth.
 
     Raises:
         MayhemError: the file is too large, cut off or damaged; the sentence begins with `found`.
@@ -35,7 +35,7 @@ def decode_file(data: bytes, max_pixels: int, found: str) -> NDArray[Any]:
     elif is_webp(data):
         check_webp(data, max_pixels, found)
     else:
-        data = picture_tags(data, max_pixels, found)
+        data = picture_tags(data, max_pixels, found, most_bits)
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:

@@ -10,14 +10,14 @@ from mayhem_ros.errors import MayhemError
 TIFF_STARTS = (b"II*\x00", b"MM\x00*")
 
 
-def picture_tags(data: bytes, max_pixels: int, found: str) -> bytes:
+def picture_tags(data: bytes, max_pixels: int, found: str, most_bits: int = 16) -> bytes:
     """The file with a directory of nothing but the tags that make the picture, in strips, as encoders of cameras write.
 
     An orientation, which OpenCV follows whatever it is told, is gone with all the others.
 
     Raises:
-        MayhemError: the file is too large, cut off, damaged, or stored in a way that no camera's is; the sentence
-            begins with `found`.
+        MayhemError: the file is too large, cut off, damaged, or stored in a way that no camera's is, as with samples of
+            more than `most_bits`; the sentence begins with `found`.
     """
     order = "<" if data.startswith(b"II") else ">"
     damaged = MayhemError(f"{found} is damaged: its TIFF directory does not describe a picture.")
@@ -49,7 +49,8 @@ def picture_tags(data: bytes, max_pixels: int, found: str) -> bytes:
     check_size(width, height, max_pixels, found)
     compression = values.get(_COMPRESSION, [1])[0]
     bits, channels = values.get(_BITS, [1]), values.get(_CHANNELS, [1])[0]
-    if compression not in _COMPRESSIONS or set(bits) - {8, 16} or len(set(bits)) > 1 or not 1 <= channels <= 4:
+    is_read = compression in _COMPRESSIONS and len(set(bits)) == 1 and bits[0] in _DEPTHS and 1 <= channels <= 4
+    if not is_read or bits[0] > most_bits:
         raise MayhemError(
             f"{found} is a TIFF of {channels} channels of {bits[0]} bits, compression {compression}, which is not read."
         )
@@ -66,6 +67,7 @@ _NEEDED = {_WIDTH, _HEIGHT, _OFFSETS, _LENGTHS}
 # Those above, and: photometric interpretation, rows of a strip, planes, predictor, palette, kind of sample.
 _KEPT = _NEEDED | {_BITS, _COMPRESSION, _CHANNELS, 262, 278, 284, 317, 320, 339}
 _COMPRESSIONS = {1, 5, 8, 32773, 32946}  # none, LZW, deflate, PackBits, and deflate by its older number
+_DEPTHS = (8, 16, 32)  # bits of a sample
 _SIZES = {3: 2, 4: 4, 1: 1}
 _INTEGERS = {1: "B", 3: "H", 4: "I"}
 _MOST_TAGS = 200

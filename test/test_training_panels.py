@@ -132,7 +132,7 @@ def test_drawing_changes_nothing_about_the_training(tmp_path):
     without = fit(tmp_path / "without", max_epochs=2)
     panels = fit(tmp_path / "with", ValidationPanels(every_n_epochs=1), max_epochs=2)
     for ours, theirs in zip(without.state_dict().values(), panels.state_dict().values(), strict=True):
-        assert torch.equal(ours, theirs)
+        assert ours is theirs is None or torch.equal(ours, theirs)  # what the balancer has not seen yet is None
 
 
 class Seen(Callback):

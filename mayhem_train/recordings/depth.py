@@ -139,7 +139,7 @@ def _decode_compressed(message: Any) -> DepthImage:
 
 def _decode_file(data: bytes, found: str) -> NDArray[Any]:
     """A PNG's or TIFF's pixels as they are."""
-    pixels = decode_file(data, MAX_PIXELS, found)
+    pixels = decode_file(data, MAX_PIXELS, found, most_bits=32)
     if pixels.ndim != 2 or pixels.dtype not in (np.uint16, np.float32):
         shape = "x".join(map(str, pixels.shape))
         raise MayhemError(f"{found} holds {shape} pixels of {pixels.dtype}, which is no depth.")
