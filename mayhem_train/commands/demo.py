@@ -67,7 +67,7 @@ def demo_steps(out: Path) -> list[Step]:
     labels = [str(out / "recordings" / "annotations" / f"{name}.xml") for name in (*names, held_out_name)]
     small = ["--size", "320x240", "--compressed", "--force"]
     network = ["--model.body", "mobilenet_v2", "--data.size", "[240,320]", "--data.max_scale", "1.5"]
-    schedule = ["--model.learning_rate", "0.002", "--trainer.max_epochs", "8", "--trainer.check_val_every_n_epoch", "4"]
+    schedule = ["--model.learning_rate", "0.002", "--trainer.max_epochs", "5", "--trainer.check_val_every_n_epoch", "5"]
     data = ["--data.index", index, "--data.recordings", recordings]
     required = [word for requirement in REQUIREMENTS for word in ("--require", requirement)]
     return [
