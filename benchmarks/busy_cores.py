@@ -93,13 +93,13 @@ def training(settings: dict[str, str], size: list[str]) -> Iterator[subprocess.P
     with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env={**untouched, **settings}) as process:
         steps(process, 2)
         yield process
-        process.stdin.close()  # type: ignore[union-attr]
+        process.stdin.close()
 
 
 def steps(process: subprocess.Popen[str], number: int) -> list[float]:
-    process.stdin.write(f"{number}\n")  # type: ignore[union-attr]
-    process.stdin.flush()  # type: ignore[union-attr]
-    return [float(seconds) for seconds in process.stdout.readline().split()]  # type: ignore[union-attr]
+    process.stdin.write(f"{number}\n")
+    process.stdin.flush()
+    return [float(seconds) for seconds in process.stdout.readline().split()]
 
 
 def timed(

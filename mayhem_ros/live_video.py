@@ -8,10 +8,8 @@ from typing import Any
 from mayhem_ros.decoded_image import DecodedImage
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.video_bitstream import Content, PacketReader
-from mayhem_ros.video_decoder import DecodedPicture, VideoDecoder, with_start_codes
+from mayhem_ros.video_decoder import LONGEST_DELAY, DecodedPicture, VideoDecoder, with_start_codes
 from mayhem_ros.video_packets import TITLES, VideoPacket, video_packet
-
-_LONGEST_DELAY = 32  # packets until a picture comes out: no codec holds back more than 16
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ class LiveVideo:
 
     def _given_up(self) -> list[LivePicture]:
         """Those of which no picture can come out any more."""
-        lost = [number for number in self._headers if number <= self._number - _LONGEST_DELAY]
+        lost = [number for number in self._headers if number <= self._number - LONGEST_DELAY]
         return [
             LivePicture(
                 self._headers.pop(number),

@@ -14,6 +14,9 @@ from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.video_bitstream import START_CODE, units
 from mayhem_ros.video_packets import TITLES
 
+LONGEST_DELAY = 32
+"""Packets until a picture comes out: no codec holds back more than 16."""
+
 _DECODERS = {"av1": "libdav1d"}  # libavcodec's own needs a graphics card
 
 

@@ -169,6 +169,11 @@ def run_script(script: str, **environment: str) -> subprocess.Popen[str]:
 def end_node(process: subprocess.Popen[str], number: int = signal.SIGTERM) -> str:
     """Ends the node with a signal; it must end well. Returns what it printed."""
     process.send_signal(number)
+    return ended(process)
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    """What a process printed that has to end by itself, and well."""
     try:
         output, _ = process.communicate(timeout=PATIENCE)
     finally:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from robot_peer import PATIENCE, ROOT, run_script, start_node
+from robot_peer import PATIENCE, ROOT, ended, run_script, start_node
 from robot_small_model import save_model
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -20,23 +19,12 @@ ENTRIES = {
 }
 
 
-def end(process: subprocess.Popen[str]) -> str:
-    """What a process printed that has to end by itself, and well."""
-    try:
-        output, _ = process.communicate(timeout=PATIENCE)
-    finally:
-        process.kill()
-    assert process.returncode == 0, output
-    assert "Traceback" not in output
-    return output
-
-
 @pytest.mark.parametrize("number", SIGNALS)
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_a_signal_during_the_imports(tmp_path: Path, entry: str, number: signal.Signals) -> None:
     # The first library that is imported sends the signal.
     (tmp_path / "numpy.py").write_text(f"import os, time\nos.kill(os.getpid(), {int(number)})\ntime.sleep(60)\n")
-    end(run_script(ENTRIES[entry], PYTHONPATH=str(tmp_path)))
+    ended(run_script(ENTRIES[entry], PYTHONPATH=str(tmp_path)))
 
 
 def test_a_signal_while_a_model_is_being_loaded_that_takes_its_time() -> None:
@@ -48,7 +36,7 @@ def test_a_signal_while_a_model_is_being_loaded_that_takes_its_time() -> None:
         "perception_node.OnnxModel = load\n"
         "sys.exit(perception_node.main(['--ros-args', '-p', 'autostart:=true', '-p', 'model_path:=m.onnx']))"
     )
-    end(run_script(script))
+    ended(run_script(script))
 
 
 def test_a_pass_that_takes_its_time_does_not_hold_up_the_end() -> None:
@@ -58,7 +46,7 @@ def test_a_pass_that_takes_its_time_does_not_hold_up_the_end() -> None:
         "threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
         "sys.exit(perception_node.main([]))"
     )
-    end(run_script(script))
+    ended(run_script(script))
 
 
 def test_what_nobody_foresaw_has_an_exit_code_of_its_own_and_is_told() -> None:
@@ -82,7 +70,7 @@ def test_two_signals_within_the_second(tmp_path: Path, pause: float) -> None:
         if process.poll() is None:
             process.send_signal(signal.SIGINT)
         time.sleep(pause)
-    end(process)
+    ended(process)
 
 
 def test_a_signal_that_interrupts_the_answer_to_another_does_not_lock_the_process() -> None:
@@ -93,7 +81,7 @@ def test_a_signal_that_interrupts_the_answer_to_another_does_not_lock_the_proces
         "threading.Timer(0.5, flood).start()\n"
         "sys.exit(perception_node.main([]))"
     )
-    end(run_script(script))
+    ended(run_script(script))
 
 
 def test_signals_after_the_end_are_ignored_and_the_exit_code_stays() -> None:

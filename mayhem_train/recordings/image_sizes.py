@@ -7,12 +7,12 @@ from typing import Literal
 
 from mayhem_ros.errors import MayhemError
 from mayhem_ros.jpeg import JPEG_START, read_jpeg_header
+from mayhem_ros.png import PNG_START
 from mayhem_ros.raw_encodings import Layout, layout_of
 
 IMAGE_HEAD = 2**16
 """Bytes of a message within which the size stands, unless a JPEG holds large metadata before it."""
 
-_PNG = b"\x89PNG\r\n\x1a\n"
 _MOST_PIXELS = 2**28
 
 
@@ -69,7 +69,7 @@ class _Fields:
 
 def _compressed_size(data: bytes) -> tuple[int, int]:
     """(width, height), or zeros."""
-    if data.startswith(_PNG) and data[12:16] == b"IHDR":
+    if data.startswith(PNG_START) and data[12:16] == b"IHDR":
         width, height = struct.unpack_from(">II", data, 16)
         return width, height
     if not data.startswith(JPEG_START):

@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from mayhem_ros.errors import MayhemError, UsageError
 from mayhem_ros.image_decoding import DecodedImage
 from mayhem_ros.video_bitstream import Content, parameter_units, unit_kind
-from mayhem_ros.video_decoder import DecodedPicture, VideoDecoder, with_start_codes
+from mayhem_ros.video_decoder import LONGEST_DELAY, DecodedPicture, VideoDecoder, with_start_codes
 from mayhem_ros.video_packets import TITLES, VideoPacket
 from mayhem_train.recordings.failing_disk import is_of_the_disk
 from mayhem_train.recordings.storages.per_process import PerProcess
 from mayhem_train.recordings.video.decoding_starts import NOWHERE, decoding_starts
 from mayhem_train.recordings.video.kept_pictures import KeptPictures
 
-_LONGEST_DELAY = 32  # packets until a picture comes out: no codec holds back more than 16
 _FARTHEST_PARAMETERS = 64  # messages with parameter sets that are looked through for those of a key frame
 _PARAMETER_KINDS = {"h264": {7, 8}, "hevc": {32, 33, 34}}
 
@@ -128,7 +127,7 @@ class VideoCamera:
         run = self._run.get()
         if index not in run.waiting and not self._leads_to(run, index, first):
             self._begin(run, first)
-        while index not in run.waiting and not run.ended and run.next <= index + _LONGEST_DELAY:
+        while index not in run.waiting and not run.ended and run.next <= index + LONGEST_DELAY:
             self._go_on(run, index)
         run.waiting = {number: picture for number, picture in run.waiting.items() if number >= index}
         if index not in run.waiting:
@@ -197,7 +196,7 @@ class VideoCamera:
         pictures, trouble = run.decoder.decode(number, data)
         if trouble is not None and not self._lacks_references(run, number):
             run.troubles[number] = trouble
-        run.held_back = {place for place in run.held_back if place > number - _LONGEST_DELAY} | {number}
+        run.held_back = {place for place in run.held_back if place > number - LONGEST_DELAY} | {number}
         return pictures
 
     def _lacks_references(self, run: _Run, number: int) -> bool:
